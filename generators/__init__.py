@@ -1,0 +1,1 @@
+"""Seeds to signed-distance volumes, and volumes to closed surfaces."""

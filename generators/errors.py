@@ -1,0 +1,17 @@
+"""Errors of the generators package."""
+
+
+class GeneratorError(Exception):
+    """Base of every error raised by `generators`."""
+
+
+class VolumeError(GeneratorError):
+    """A sparse volume that breaks its invariants."""
+
+
+class ParameterError(GeneratorError):
+    """Parameters from which a family cannot make a solid."""
+
+
+class FamilyError(GeneratorError):
+    """An unknown object family."""

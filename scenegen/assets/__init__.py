@@ -1,0 +1,1 @@
+"""One asset: built, certified, packaged, loaded back."""

@@ -1,0 +1,1 @@
+"""Summaries, figures and pictures."""

@@ -1,0 +1,1 @@
+"""Many assets in one world: placed, settled, verified, exported."""
