@@ -98,7 +98,7 @@ def stable_poses(body: Body, *, config: StablePoseConfig | None = None) -> tuple
 
     Exact for the collision geometry. Probabilities are quasi-static: a body that is let go on an unstable facet
     rolls over the edge nearest to its projected centre of mass until it finds a stable one. Minima that only a
-    tessellation divides are one family, represented by its lowest member.
+    tessellation divides are one family, represented by its upright member where there is one, else by its lowest.
 
     Args:
         body: Body with hulls and mass properties.
@@ -123,8 +123,7 @@ def stable_poses(body: Body, *, config: StablePoseConfig | None = None) -> tuple
     poses = []
     for label in np.unique(family[stable]):
         members = stable[family[stable] == label]
-        order = np.lexsort((members, np.round(facets.heights[members], 12)))
-        members = members[order]
+        members = members[_representative_first(facets, members, config)]
         probability = float(weights[members].sum())
         poses.append(_describe(facets.normals[members], probability, corners, com, config))
     return tuple(sorted(poses, key=lambda pose: (-round(pose.probability, 9), tuple(np.round(pose.down, 9)))))
@@ -293,10 +292,18 @@ def _families(facets: _Facets, config: StablePoseConfig) -> Int64[np.ndarray, "F
     return np.array([find(family, facet) for facet in range(len(heights))])
 
 
+def _representative_first(facets: _Facets, members: np.ndarray, config: StablePoseConfig) -> Int64[np.ndarray, "M"]:
+    """Return the order of the members of a family: the upright one first where there is one, else by height."""
+    tilt = angles_between(facets.normals[members], UPRIGHT_DOWN)
+    if tilt.min() <= config.upright_angle:
+        return np.lexsort((members, np.round(tilt, 9)))
+    return np.lexsort((members, np.round(facets.heights[members], 12)))
+
+
 def _describe(
     members: np.ndarray, probability: float, corners: np.ndarray, com: np.ndarray, config: StablePoseConfig
 ) -> StablePose:
-    """Describe one family by its lowest member (first row of `members`)."""
+    """Describe one family by its first member."""
     down = members[0]
     reach = (corners - com) @ down
     com_height = float(reach.max())

@@ -1,0 +1,439 @@
+"""One drop of one body in one engine: fall, settle, rest, hold. Measures, and judges nothing."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float64
+
+from physics.drop_record import Drop, DropConfig, Outcome, Start
+from physics.engine import GROUND, Engine, Placement, State, World
+from physics.errors import ModelError
+from physics.materials import Material
+from physics.model import Body, Model
+from physics.pose import Pose
+from physics.stable_poses import StablePose, angles_between, hull_vertices, nearest_stable, stable_poses
+from physics.support import support_margin
+
+SUBJECT = "object"
+"""Name of the dropped model in its world."""
+
+FALL_SHARE = 0.9
+"""Share of the analytic fall time over which D1 compares; the engine may brake in the last step before contact."""
+
+MIN_CONTACT_FORCE = 1e-4
+"""Normal force of a contact that supports, as a share of the weight [1]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A one-body model with the quantities that all its drops share."""
+
+    model: Model
+    config: DropConfig
+    symmetry_axis: Float64[np.ndarray, "3"] | None = None
+    """Declared axis of revolution in B, or None."""
+
+    def __post_init__(self) -> None:
+        if len(self.model.bodies) != 1:
+            raise ModelError(
+                f"model {self.model.name!r} has {len(self.model.bodies)} bodies; drop tests take one so far"
+            )
+        if self.symmetry_axis is not None:
+            axis = np.asarray(self.symmetry_axis, dtype=np.float64)
+            if axis.shape != (3,) or not np.isclose(np.linalg.norm(axis), 1.0):
+                raise ModelError(f"model {self.model.name!r}: symmetry_axis {axis} is not a unit vector of length 3")
+
+    @property
+    def body(self) -> Body:
+        """The body."""
+        return self.model.root
+
+    @cached_property
+    def corners(self) -> Float64[np.ndarray, "V 3"]:
+        """Corners of the convex hull of the collision geometry, in B [m]."""
+        return hull_vertices(self.body)
+
+    @cached_property
+    def poses(self) -> tuple[StablePose, ...]:
+        """Stable poses, most probable first."""
+        return stable_poses(self.body)
+
+    @cached_property
+    def extents(self) -> Float64[np.ndarray, "3"]:
+        """Extents of the smaller of two boxes: along the axes of B and along the principal axes [m]."""
+        along_body = np.ptp(self.corners, axis=0)
+        along_principal = np.ptp(self.corners @ self.body.inertial.principal_pose.rotation, axis=0)
+        return min(along_body, along_principal, key=lambda extents: float(extents.min()))
+
+    @property
+    def size(self) -> float:
+        """L: largest extent [m]."""
+        return float(self.extents.max())
+
+    @property
+    def thickness(self) -> float:
+        """l: smallest extent [m]."""
+        return float(self.extents.min())
+
+    @property
+    def g(self) -> float:
+        """Magnitude of standard or configured gravity [m/s^2]."""
+        return float(np.linalg.norm(self.config.gravity))
+
+    @property
+    def tau(self) -> float:
+        """Time scale sqrt(L/g) [s]."""
+        return float(np.sqrt(self.size / self.g))
+
+    @property
+    def speed(self) -> float:
+        """Speed scale v* = sqrt(g L) [m/s]."""
+        return float(np.sqrt(self.size * self.g))
+
+    @property
+    def settle_limit(self) -> float:
+        """Limit of D3 [s]."""
+        return min(self.config.settle_taus * self.tau + self.config.settle_seconds, self.config.settle_cap)
+
+    def world(self, ground: Material | None) -> World:
+        """Return the world of a drop: this model above a half-space."""
+        return World((Placement(SUBJECT, self.model, Pose.identity()),), ground, self.config.gravity)
+
+    def stride(self, timestep: float) -> int:
+        """Return the odd number of steps between two states that are read."""
+        interval = min(self.tau / self.config.samples_per_tau, self.config.sample_seconds)
+        return max(int(interval / timestep) // 2 * 2 - 1, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """The state of the subject at one time."""
+
+    steps: int
+    com: Float64[np.ndarray, "3"]
+    quaternion: Float64[np.ndarray, "4"]
+    velocity: Float64[np.ndarray, "3"]
+    spin: Float64[np.ndarray, "3"]
+    X_WB: Pose
+
+
+class NotFinite(Exception):
+    """The engine returned a state with NaN or infinity."""
+
+
+@dataclass
+class Watch:
+    """Steps an engine and keeps the moments that were read: the only mutable state of a drop."""
+
+    engine: Engine
+    subject: Subject
+    steps: int = 0
+    moments: list[Moment] = field(default_factory=list)
+    started: float = field(default_factory=time.process_time)
+
+    def advance(self, count: int) -> Moment:
+        """Advance by `count` steps, read the state and keep it."""
+        if count:
+            self.engine.step(count)
+            self.steps += count
+        state = self.engine.state()
+        row = state.names.index(SUBJECT)
+        position, quaternion = state.positions[row], state.quaternions[row]
+        velocity, spin = state.linear_velocities[row], state.angular_velocities[row]
+        total = float(position.sum() + quaternion.sum() + velocity.sum() + spin.sum())
+        if not np.isfinite(total):
+            raise NotFinite
+        X_WB = Pose.from_quaternion(quaternion, position)
+        com = X_WB.apply(self.subject.body.inertial.com)
+        self.moments.append(Moment(self.steps, com, X_WB.quaternion, velocity, spin, X_WB))
+        return self.moments[-1]
+
+    @property
+    def time(self) -> float:
+        """Simulated time [s]."""
+        return self.steps * self.engine.timestep
+
+    @property
+    def late(self) -> bool:
+        """True when the drop has taken more processor time than allowed."""
+        return time.process_time() - self.started > self.subject.config.cpu_seconds
+
+    def since(self, steps: int) -> list[Moment]:
+        """Return the moments from a step on."""
+        return [moment for moment in self.moments if moment.steps >= steps]
+
+
+def simulate_drop(engine: Engine, subject: Subject, start: Start, *, creep: bool = False) -> Drop:
+    """Let the body go at `start` and measure until it has rested, or the limits say that it will not.
+
+    Args:
+        engine: Engine that holds `subject.world(...)`.
+        subject: What is dropped, and the rules.
+        start: Where it is let go.
+        creep: Whether to watch the rest pose for D7.
+
+    Returns:
+        The measurements. NaN where a phase was not reached.
+    """
+    put_at(engine, start.X_WB)
+    watch = Watch(engine, subject)
+    outcome, measured = Outcome.UNHEALTHY, {}
+    try:
+        watch.advance(0)
+        measured["free_fall_error"] = _fall(watch, start)
+        outcome, settle_seconds = _settle(watch, np.sqrt(2 * start.clearance / subject.g))
+        measured["settle_seconds"] = settle_seconds
+        measured["energy_gain"] = _energy_gain(watch, start)
+        if outcome.settled:
+            measured |= jitter(watch) | _support(watch)
+            if creep:
+                measured |= hold(watch, subject.config.creep_seconds)
+    except NotFinite:
+        outcome = Outcome.UNHEALTHY
+    warnings = engine.health()
+    if warnings:
+        outcome = Outcome.UNHEALTHY
+    return _describe(watch, start, Outcome(outcome), warnings, measured)
+
+
+def put_at(engine: Engine, X_WB: Pose) -> None:
+    """Put the body at a pose, at rest, with no contact history."""
+    zero = np.zeros((1, 3))
+    engine.set_state(State(0.0, (SUBJECT,), X_WB.position[None], X_WB.quaternion[None], zero, zero))
+
+
+def down_in_body(X_WB: Pose, gravity: tuple[float, float, float]) -> Float64[np.ndarray, "3"]:
+    """Return the direction of gravity in the body frame."""
+    direction = np.asarray(gravity) / np.linalg.norm(gravity)
+    return X_WB.rotation.T @ direction
+
+
+def _fall(watch: Watch, start: Start) -> float:
+    """Fall and return the worst relative error against semi-implicit Euler: x0 + g t (t + dt) / 2 (D1)."""
+    dt = watch.engine.timestep
+    gravity = np.asarray(watch.subject.config.gravity)
+    count = int(FALL_SHARE * np.sqrt(2 * start.clearance / watch.subject.g) / dt)
+    origin = watch.moments[0].com
+    worst = np.nan
+    stride = max(count // 4, 1)
+    for _ in range(count // stride):
+        moment = watch.advance(stride)
+        t = moment.steps * dt
+        drop = gravity * t * (t + dt) / 2
+        error = float(np.linalg.norm(moment.com - origin - drop) / np.linalg.norm(drop))
+        worst = error if np.isnan(worst) else max(worst, error)
+    return worst
+
+
+def _settle(watch: Watch, contact_time: float) -> tuple[Outcome, float]:
+    """Step until the body is quiet and its jitter is within D6; return the outcome and the time since contact [s]."""
+    config, subject = watch.subject.config, watch.subject
+    dt = watch.engine.timestep
+    stride = subject.stride(dt)
+    quiet_from = -1
+    next_look = 0.0
+    patience = max(config.quiet_seconds, config.jitter_seconds) + config.jitter_patience
+    while True:
+        moment = watch.advance(stride)
+        elapsed = watch.time - contact_time
+        if moment.com[2] < -subject.size:
+            return Outcome.ESCAPED, max(elapsed, np.nextafter(subject.settle_limit, np.inf))
+        if watch.late:
+            return Outcome.STOPPED, max(elapsed, np.nextafter(subject.settle_limit, np.inf))
+        if elapsed <= 0:
+            continue
+        if not is_quiet(subject, moment):
+            quiet_from = -1
+        elif quiet_from < 0:
+            quiet_from, next_look = moment.steps, 0.0
+        if quiet_from < 0:
+            if elapsed > subject.settle_limit:
+                return Outcome.TIMEOUT, elapsed
+            continue
+        quiet = (watch.steps - quiet_from) * dt
+        if quiet < max(config.quiet_seconds, config.jitter_seconds) or quiet < next_look:
+            continue
+        next_look = quiet + config.jitter_seconds / 10
+        measured = jitter(watch)
+        still = (
+            measured["jitter_position"] <= config.jitter_limit * subject.size
+            and measured["jitter_angle"] <= config.jitter_angle_limit
+        )
+        if still or quiet > patience:
+            return _rest_outcome(watch, quiet_from), quiet_from * dt - contact_time
+
+
+def _rest_outcome(watch: Watch, quiet_from: int) -> Outcome:
+    """Tell rest from rolling about the symmetry axis, which must slow down."""
+    window = watch.since(quiet_from)
+    if all(_is_still(watch.subject, moment) for moment in window):
+        return Outcome.RESTED
+    energies = [_kinetic(watch.subject.body, moment) for moment in (window[0], window[-1])]
+    return Outcome.ROLLING if energies[1] <= energies[0] else Outcome.TIMEOUT
+
+
+def is_quiet(subject: Subject, moment: Moment) -> bool:
+    """Return whether speed and spin are those of a body at rest (D3), rolling about a lying symmetry axis left out."""
+    if _is_still(subject, moment):
+        return True
+    axis = lying_axis(subject, moment.X_WB)
+    if axis is None:
+        return False
+    config = subject.config
+    sinking = abs(float(moment.velocity[2]))
+    tilting = abs(float(np.cross(moment.spin, axis)[2]))
+    rolling = float(np.linalg.norm(moment.velocity))
+    return (
+        sinking <= max(config.quiet_speed * subject.speed, config.quiet_speed_floor)
+        and tilting <= max(config.quiet_spin / subject.tau, config.quiet_speed_floor / subject.size)
+        and rolling <= config.rolling_speed * subject.speed
+    )
+
+
+def lying_axis(subject: Subject, X_WB: Pose) -> Float64[np.ndarray, "3"] | None:
+    """Return the declared axis of revolution in W when the body lies on its side, None otherwise."""
+    if subject.symmetry_axis is None:
+        return None
+    axis = X_WB.rotate(subject.symmetry_axis)
+    return axis if abs(float(axis[2])) < np.cos(subject.config.standing_angle) else None
+
+
+def axis_tilt(axis: np.ndarray) -> float:
+    """Return the angle of a unit axis in W above the horizontal [rad]."""
+    return float(np.arcsin(np.clip(axis[2], -1.0, 1.0)))
+
+
+def _is_still(subject: Subject, moment: Moment) -> bool:
+    config = subject.config
+    speed, spin = float(np.linalg.norm(moment.velocity)), float(np.linalg.norm(moment.spin))
+    return speed <= max(config.quiet_speed * subject.speed, config.quiet_speed_floor) and spin <= max(
+        config.quiet_spin / subject.tau, config.quiet_speed_floor / subject.size
+    )
+
+
+def _kinetic(body: Body, moment: Moment) -> float:
+    """Return the kinetic energy [J]."""
+    spin = moment.X_WB.rotation.T @ moment.spin
+    inertial = body.inertial
+    return 0.5 * float(inertial.mass * moment.velocity @ moment.velocity + spin @ inertial.inertia @ spin)
+
+
+def _energy_gain(watch: Watch, start: Start) -> float:
+    """Return the largest energy above that of the start, over m g (clearance + L) (D2)."""
+    subject = watch.subject
+    gravity, mass = np.asarray(subject.config.gravity), subject.body.inertial.mass
+    energies = [_kinetic(subject.body, m) - mass * float(gravity @ m.com) for m in watch.moments]
+    return (max(energies) - energies[0]) / (mass * subject.g * (start.clearance + subject.size))
+
+
+def jitter(watch: Watch) -> dict[str, float]:
+    """Return the RMS of position and rotation about their means over the last window (D6).
+
+    For a body of revolution lying on its side only height and tilt of the axis count.
+    """
+    subject = watch.subject
+    window = watch.since(watch.steps - round(subject.config.jitter_seconds / watch.engine.timestep))
+    last = window[-1]
+    positions = np.array([moment.com for moment in window])
+    if lying_axis(subject, last.X_WB) is not None:
+        positions = positions[:, 2:]
+        turns = np.array([[axis_tilt(m.X_WB.rotate(np.asarray(subject.symmetry_axis)))] for m in window])
+    else:
+        inverse = last.X_WB.inverse()
+        relative = np.array([inverse.compose(moment.X_WB).quaternion for moment in window])
+        turns = 2 * relative[:, 1:] * np.sign(relative[:, :1])
+    return {
+        "jitter_position": float(np.sqrt(((positions - positions.mean(axis=0)) ** 2).sum(axis=1).mean())),
+        "jitter_angle": float(np.sqrt(((turns - turns.mean(axis=0)) ** 2).sum(axis=1).mean())),
+    }
+
+
+def _support(watch: Watch) -> dict[str, float]:
+    """Return penetration, load and support margin over a few consecutive steps (D4, D5)."""
+    subject, engine = watch.subject, watch.engine
+    gravity = np.asarray(subject.config.gravity)
+    weight = subject.body.inertial.mass * subject.g
+    load, depth, count = 0.0, 0.0, 0
+    points: list[np.ndarray] = []
+    moment = watch.moments[-1]
+    for _ in range(subject.config.support_steps):
+        moment = watch.advance(1)
+        contacts = engine.contacts()
+        on_body = np.array(
+            [float(b == SUBJECT) - float(a == SUBJECT) for a, b in zip(contacts.names_a, contacts.names_b, strict=True)]
+        )
+        with_ground = np.array(
+            [GROUND in pair for pair in zip(contacts.names_a, contacts.names_b, strict=True)], dtype=bool
+        )
+        forces = contacts.forces * on_body[:, None]
+        load += float(-(forces @ gravity).sum()) / (subject.g * weight)
+        pressing = with_ground & (np.abs(np.einsum("ci,ci->c", forces, contacts.normals)) > MIN_CONTACT_FORCE * weight)
+        points.append(contacts.positions[pressing])
+        count = max(count, int(pressing.sum()))
+        if len(contacts.distances):
+            depth = max(depth, float(-contacts.distances.min()))
+    lowest = float(moment.X_WB.apply(subject.corners)[:, 2].min())
+    footprint = np.concatenate(points)[:, :2]
+    return {
+        "load": load / subject.config.support_steps,
+        "penetration": max(depth, abs(lowest)),
+        "support_margin": support_margin(footprint, moment.com[:2]),
+        "contact_count": count,
+    }
+
+
+def hold(watch: Watch, seconds: float) -> dict[str, float]:
+    """Keep stepping and return the largest displacement and change of tilt (D7); yaw is free.
+
+    For a body of revolution lying on its side only height and tilt of the axis count.
+    """
+    subject = watch.subject
+    first = watch.advance(0)
+    down = down_in_body(first.X_WB, subject.config.gravity)
+    lying = lying_axis(subject, first.X_WB)
+    position = angle = 0.0
+    stride = max(int(0.05 / watch.engine.timestep) // 2 * 2 + 1, 1)
+    for _ in range(max(round(seconds / (stride * watch.engine.timestep)), 1)):
+        moment = watch.advance(stride)
+        moved = moment.com - first.com
+        tilted = down_in_body(moment.X_WB, subject.config.gravity)
+        if lying is not None:
+            axis = moment.X_WB.rotate(np.asarray(subject.symmetry_axis))
+            position = max(position, abs(float(moved[2])))
+            angle = max(angle, abs(axis_tilt(axis) - axis_tilt(lying)))
+        else:
+            position = max(position, float(np.linalg.norm(moved)))
+            angle = max(angle, float(angles_between(tilted[None], down)[0]))
+        if watch.late:
+            return {"creep_position": np.nan, "creep_angle": np.nan}
+    return {"creep_position": position, "creep_angle": angle}
+
+
+def _describe(
+    watch: Watch, start: Start, outcome: Outcome, warnings: tuple[str, ...], measured: dict[str, float]
+) -> Drop:
+    """Collect the measurements of a drop; the end pose is the last finite one."""
+    subject = watch.subject
+    if not watch.moments:
+        return Drop(start, outcome, watch.engine.timestep, watch.steps, None, np.full(3, np.nan), warnings=warnings)
+    first, last = watch.moments[0], watch.moments[-1]
+    down = down_in_body(last.X_WB, subject.config.gravity)
+    drop = Drop(
+        start=start,
+        outcome=outcome,
+        timestep=watch.engine.timestep,
+        steps=watch.steps,
+        X_WB=last.X_WB,
+        down=down,
+        com_height=float(last.com[2]),
+        travel=float(np.linalg.norm((last.com - first.com)[:2])),
+        warnings=warnings,
+    )
+    if outcome.settled:
+        index, angle = nearest_stable(subject.poses, down)
+        drop = replace(drop, rest_index=index, rest_angle=angle)
+    return replace(drop, **measured)
