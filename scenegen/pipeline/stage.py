@@ -6,7 +6,7 @@ import importlib
 import inspect
 import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -185,3 +185,16 @@ class Quarantined:
 
 
 Outcome = Finished | Rejected | Quarantined
+
+
+def check_items(items: Sequence[Item]) -> None:
+    """Refuse items that share a name.
+
+    Raises:
+        StageError: Two items have one id (names it).
+    """
+    seen: set[str] = set()
+    for item in items:
+        if item.id in seen:
+            raise StageError(f"two items are named {item.id!r}; every item needs a name of its own")
+        seen.add(item.id)
