@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 
 from physics.errors import MeshError
 from physics.mesh import Mesh
+from physics.slivers import flip_slivers
 from physics.topology import trace_topology
 from physics.validity import ValidityConfig, count_self_intersections, face_quality, manifold_of
 
@@ -21,6 +22,10 @@ class SimplifyConfig:
 
     halvings: int = 3
     """How often the tolerance is halved before the original is kept."""
+    second_pass: float = 0.1
+    """Tolerance of the second collapse, which removes the flat faces that the first leaves, as a share of it."""
+    flip_height: float = 1e-3
+    """Faces with less height over edge get their longest edge turned; ten times what is refused."""
     volume_change: float = 5e-3
     """Largest change of the volume, as a share."""
     distance_factor: float = 2.0
@@ -60,7 +65,7 @@ class SimplifyResult:
     tolerance_used: float
     """Tolerance of the accepted attempt [m]; 0 for the original."""
     fallback: str
-    """Empty when the first attempt was accepted, otherwise what was done instead and why."""
+    """Why the original was kept; empty when an attempt was accepted, at whatever tolerance."""
     deviations: tuple[Deviation, ...]
     """Every attempt in order; the last is the accepted one unless the original was kept."""
 
@@ -93,19 +98,22 @@ def simplify_mesh(mesh: Mesh, *, tolerance: float, config: SimplifyConfig | None
         )
     attempts: list[Deviation] = []
     for halving in range(config.halvings + 1):
-        candidate = _collapse(mesh, solid, tolerance / 2**halving)
+        candidate = _collapse(mesh, solid, tolerance / 2**halving, config)
         attempts.append(_measure(mesh, candidate, tolerance / 2**halving, config))
         if not attempts[-1].reason:
-            fallback = f"tolerance halved {halving} times: {attempts[0].reason}" if halving else ""
-            return SimplifyResult(candidate, attempts[-1].tolerance, fallback, tuple(attempts))
+            return SimplifyResult(candidate, attempts[-1].tolerance, "", tuple(attempts))
     fallback = f"not simplified after {len(attempts)} attempts: {attempts[-1].reason}"
     return SimplifyResult(mesh, 0.0, fallback, tuple(attempts))
 
 
-def _collapse(mesh: Mesh, solid: manifold3d.Manifold, tolerance: float) -> Mesh:
-    out = solid.simplify(tolerance).to_mesh64()
+def _collapse(mesh: Mesh, solid: manifold3d.Manifold, tolerance: float, config: SimplifyConfig) -> Mesh:
+    """Collapse edges, read the result anew (which drops most flat faces), and turn the edges of those left."""
+    coarse = solid.simplify(tolerance).to_mesh64()
+    again = manifold_of(np.asarray(coarse.vert_properties)[:, :3], np.asarray(coarse.tri_verts))
+    out = again.simplify(config.second_pass * tolerance).to_mesh64()
     vertices = np.asarray(out.vert_properties, dtype=np.float64)[:, :3]
     faces = np.asarray(out.tri_verts).astype(np.int32)
+    faces = flip_slivers(vertices, faces, face_height=config.flip_height)
     if mesh.normals is None or not len(vertices):
         return Mesh(vertices, faces)
     _, nearest = cKDTree(mesh.vertices).query(vertices)
