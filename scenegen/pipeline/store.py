@@ -3,6 +3,7 @@
     objects/ab/abcd...   one record (json) or one large array; the name is the SHA-256 of the content
     stages/<stage>/ab/<key>   which object a stage made of which input; a few words and their checksum
     times/<stage>/ab/<key>    how long that took; may vary, and nothing is computed from it
+    ledger.jsonl   one line for each result when it was computed; may vary
 
 Files are written beside their place and renamed, hence whole or absent. Every read verifies its hash; what does not
 match is removed, reported and computed again. Nothing is pickled.
@@ -36,6 +37,8 @@ FORMAT = 1
 """Version of the layout on disk."""
 INLINE_BYTES = 2048
 """Arrays up to this size are kept in the record's json; larger ones become objects that records share [byte]."""
+LEDGER = "ledger.jsonl"
+"""One line for each computed result, in the order in which they came; may vary."""
 VOLATILE_FOLDERS = ("times", "scratch")
 """Folders of the store whose bytes may differ between runs of the same configuration."""
 
@@ -108,6 +111,7 @@ class Store:
         self._write(self._path("times", key, stage.name), times)
         pointer = f"{digest} {kind} {_checksum(digest, kind)}\n"
         self._write(self._path("stages", key, stage.name), pointer.encode())
+        self._note_finished(stage, key)
         return StoredResult(digest, rejected)
 
     def time_of(self, stage: Stage, input_digest: str, *, stored: bool) -> StageTime:
@@ -191,6 +195,15 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
 
     # ---- files ------------------------------------------------------------------------------------------------
+
+    def _note_finished(self, stage: Stage, key: str) -> None:
+        """Append to the ledger, from which one can count how often a result was computed."""
+        with _explained(self.root, "append to the ledger"):
+            ledger = os.open(self.root / LEDGER, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                os.write(ledger, dump_json({"stage": stage.name, "key": key}) + b"\n")
+            finally:
+                os.close(ledger)
 
     def _path(self, folder: str, digest: str, stage: str = "") -> Path:
         return self.root / folder / stage / digest[:2] / digest
