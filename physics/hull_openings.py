@@ -12,14 +12,15 @@ import numpy as np
 class OpeningConfig:
     """Sampling and limits of the clear rays. Lengths are shares of L."""
 
-    chords: int = 2500
+    chords: int = 1500
     """Chords of the convex hull that are tried."""
     least_length: float = 0.1
     """A ray counts when it is clear over at least this length [L]."""
-    margin: float = 0.02
-    """Both ends of a clear ray are cut by this: how far surfaces have moved is for H4 to judge [L]."""
-    clearance: float = 0.01
-    """A ray counts when its middle part keeps this far from the solid: inflation that H4 allows must not block it [L]."""
+    clearance: float = 0.02
+    """Of a clear ray the longest part that keeps this far from the solid is tried: nearer to it, H4 judges how far
+    surfaces have moved [L]."""
+    probes: int = 9
+    """Points along a clear ray at which its distance from the solid is measured."""
     least_rays: int = 20
     """With fewer clear rays in all there is no opening to speak of."""
     cells: int = 3
@@ -65,11 +66,11 @@ def clear_share(
     count = np.bincount(key)
     open_ = np.bincount(key, weights=free)
     enough = count >= config.least_rays
-    return len(starts), min([share, *(open_[enough] / count[enough])])
+    return len(starts), float(min([share, *(open_[enough] / count[enough])]))
 
 
 def _clear_stretches(vertices: np.ndarray, faces: np.ndarray, config: OpeningConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of the stretches of chords that run outside the solid, shortened by the margin."""
+    """Ends of the stretches of chords that run outside the solid and clear of it."""
     import igl
     from manifold3d import Manifold
 
@@ -84,16 +85,26 @@ def _clear_stretches(vertices: np.ndarray, faces: np.ndarray, config: OpeningCon
     origin, direction, length = origin[keep], ((target - origin)[keep] / length[keep, None]), length[keep]
     begins, ends, rays = _gaps(vertices, faces, origin, direction, length)
     long = ends - begins > config.least_length
-    begins, ends, rays = begins[long] + config.margin, ends[long] - config.margin, rays[long]
-    a = origin[rays] + begins[:, None] * direction[rays]
-    b = origin[rays] + ends[:, None] * direction[rays]
-    if not len(a):
-        return a, b
-    steps = np.linspace(0.0, 1.0, 5)
-    probes = np.concatenate([a + t * (b - a) for t in steps])
-    distance = np.sqrt(igl.point_mesh_squared_distance(np.ascontiguousarray(probes), vertices, faces)[0])
-    wide = (distance.reshape(len(steps), -1) > config.clearance).all(axis=0)
-    return a[wide], b[wide]
+    begins, ends, rays = begins[long], ends[long], rays[long]
+    if not len(rays):
+        return np.zeros((0, 3)), np.zeros((0, 3))
+    places = np.linspace(0.0, 1.0, config.probes + 2)[1:-1]
+    t = begins[:, None] + places * (ends - begins)[:, None]
+    points = origin[rays, None] + t[:, :, None] * direction[rays, None]
+    squared = igl.point_mesh_squared_distance(np.ascontiguousarray(points.reshape(-1, 3)), vertices, faces)[0]
+    first, last = _longest_run(squared.reshape(t.shape) > config.clearance**2)
+    row = np.flatnonzero(last > first)
+    return points[row, first[row]], points[row, last[row]]
+
+
+def _longest_run(open_: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First and last column of the longest run of True in each row; last < first where there is none."""
+    length = np.zeros(open_.shape, dtype=int)
+    length[:, 0] = open_[:, 0]
+    for column in range(1, open_.shape[1]):
+        length[:, column] = np.where(open_[:, column], length[:, column - 1] + 1, 0)
+    last = length.argmax(axis=1)
+    return last - length.max(axis=1) + 1, last
 
 
 def _gaps(

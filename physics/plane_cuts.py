@@ -40,6 +40,8 @@ class CutConfig:
     """Cutting stops when excess volume over the area of the solid is below this [L]."""
     target_distance: float = 0.012
     """Cutting goes on while a hull stands off the solid by more than this [L]."""
+    overlap: float = 0.0005
+    """Pieces reach this far beyond their cuts, so that no seam stays open between them [L]."""
     most_pieces: int = 40
     """Cutting stops at this many pieces."""
     merge_inflation: float = 0.0003
@@ -250,6 +252,18 @@ def standoff(piece: Piece) -> float:
         points = np.concatenate([tri.mean(axis=1), (tri[:, 0] + tri[:, 1]) / 2, (tri[:, 1] + tri[:, 2]) / 2, (tri[:, 2] + tri[:, 0]) / 2])
         piece._standoff = float(np.sqrt(igl.point_mesh_squared_distance(np.ascontiguousarray(points), piece.vertices, piece.faces)[0].max()))
     return piece._standoff
+
+
+def cut_hulls(solid: Any, config: CutConfig) -> list[np.ndarray]:
+    """Return the points of convex pieces that together cover a solid.
+
+    Args:
+        solid: A manifold3d solid of unit size.
+        config: Where to stop.
+    """
+    pieces = cut_pieces(solid, config)
+    hulls = [fine_hull(piece, config.overlap) for piece in pieces]
+    return merge_pieces(hulls, config.merge_inflation * solid.surface_area())
 
 
 def merge_pieces(hulls: list[Any], budget: float, pieces=None) -> list[Any]:

@@ -1,0 +1,367 @@
+"""Convex decomposition: hulls of a solid, accepted by what they measure and not by how they were made.
+
+A ladder of methods from cheap to dear is climbed until the hulls pass H1 to H7: one hull for a convex solid, greedy
+plane cuts, then CoACD. CoACD can abort, hang or fill the memory, so it runs in a child process only; it does not
+check orientation, so a mesh that bounds no solid is refused before.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import json
+import os
+import pickle
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from physics.check import SEVERITY, Check, Verdict, overall_verdict
+from physics.errors import HullError as HullFault
+from physics.errors import IsolationError
+from physics.hull_error import HullError, HullErrorConfig, arrays, hull_checks, measure_hulls, unit_solid
+from physics.isolate import Sandbox
+from physics.mesh import Mesh
+from physics.model import Body, Hull
+from physics.plane_cuts import CutConfig, cut_hulls, simplified
+
+ALGORITHM = "2"
+"""Raised when the same input gives other hulls, so that old cache entries are not read."""
+
+
+class Preprocess(StrEnum):
+    """CoACD's own remeshing. It takes an unknown word for "auto"; here there are no unknown words."""
+
+    OFF = "off"
+    ON = "on"
+
+
+@dataclass(frozen=True)
+class CoacdConfig:
+    """Options of CoACD (Wei et al. 2022), as of 1.0.14; its defaults are in brackets."""
+
+    threshold: float = 0.05
+    """Concavity that is tolerated [half of L] (0.05)."""
+    nodes: int = 20
+    """Cuts per node of the search tree (20)."""
+    iterations: int = 10
+    """Iterations of the search (150): 10 give as good hulls in a fifth of the time, 20/10/2 in its notation."""
+    depth: int = 2
+    """Depth of the search (3)."""
+    resolution: int = 1000
+    """Samples of its distance (2000)."""
+    merge: bool = True
+    """Whether hulls are merged in the end (True)."""
+    seed: int = 0
+    """Seed of its search (0)."""
+    preprocess: Preprocess = Preprocess.OFF
+    """Remeshing (auto): 12 to 21 times slower and worse on a closed mesh, and it inflates."""
+
+    def __post_init__(self) -> None:
+        if self.preprocess not in tuple(Preprocess):
+            raise HullFault(f"preprocess must be one of {[p.value for p in Preprocess]}, got {self.preprocess!r}")
+        if not 0.01 <= self.threshold <= 1.0:
+            raise HullFault(f"threshold must lie in 0.01 .. 1, got {self.threshold}; CoACD aborts outside")
+        if min(self.nodes, self.iterations, self.depth, self.resolution) < 1:
+            raise HullFault(f"nodes, iterations, depth and resolution must be positive, got {self}")
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One method of the ladder."""
+
+    name: str
+    method: CutConfig | CoacdConfig
+    after: Verdict = Verdict.FAIL
+    """Tried only when the best hulls so far are this bad or worse."""
+
+
+LADDER = (
+    Rung("cuts", CutConfig(), after=Verdict.PASS),
+    Rung(
+        "fine cuts",
+        CutConfig(faces=3000, target_inflation=0.0008, target_distance=0.006, most_pieces=64, merge_inflation=0.0001),
+        after=Verdict.WARN,
+    ),
+    Rung("CoACD .05 20/10/2", CoacdConfig()),
+    Rung("CoACD .03 60/10/3", CoacdConfig(threshold=0.03, nodes=60, depth=3)),
+    Rung("CoACD .02 20/150/3", CoacdConfig(threshold=0.02, iterations=150, depth=3, resolution=2000)),
+)
+"""Methods from cheap to dear; see benchmarks/hulls.py for what each yields."""
+
+
+@dataclass(frozen=True)
+class HullConfig:
+    """How a body gets its hulls."""
+
+    ladder: tuple[Rung, ...] = LADDER
+    limits: HullErrorConfig = field(default_factory=HullErrorConfig)
+    convex_share: float = 0.98
+    """A solid that fills this share of its own hull is tried as one hull [1]."""
+    most_vertices: int = 64
+    """Vertices of a hull at most (PhysX on a GPU takes 64)."""
+    coacd_faces: int = 3000
+    """CoACD gets a mesh simplified towards this many faces."""
+    deadline_s: float = 120.0
+    """Wall time of one run of CoACD [s]."""
+    memory_bytes: int = 4 * 2**30
+    """Memory of the child that runs CoACD [byte]."""
+
+    def __post_init__(self) -> None:
+        if not self.ladder:
+            raise HullFault("the ladder has no rungs")
+        if self.most_vertices < 8:
+            raise HullFault(f"most_vertices must be at least 8, got {self.most_vertices}")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What one rung yielded."""
+
+    rung: str
+    hulls: int
+    verdict: Verdict
+    failures: tuple[str, ...]
+    """Checks that did not pass, or how the child died."""
+
+
+@dataclass(frozen=True, eq=False)
+class HullResult:
+    """The hulls that were taken, what they measure, and what was tried before."""
+
+    hulls: tuple[Mesh, ...]
+    error: HullError
+    rung: str
+    attempts: tuple[Attempt, ...]
+    fallback: str | None
+    """Why the first method was not taken; None when it was."""
+
+
+def decompose_mesh(
+    mesh: Mesh,
+    *,
+    config: HullConfig | None = None,
+    cache: Path | None = None,
+    name: str = "mesh",
+    graspable: bool | None = None,
+) -> HullResult:
+    """Return convex hulls of a solid.
+
+    Args:
+        mesh: Closed, manifold, outward boundary in its upright pose.
+        config: Ladder and limits.
+        cache: Folder of earlier results, keyed by mesh, configuration and versions; None for none.
+        name: Name for the reports.
+        graspable: Whether the absolute limit of H4 applies; None decides by size.
+
+    Raises:
+        HullError: (of `physics.errors`) The mesh bounds no solid, or no method returned any hull.
+    """
+    config = config or HullConfig()
+    centre, size = mesh.bounds.mean(axis=0), float(mesh.extents.max())
+    solid = unit_solid(mesh, centre=centre, size=size, what=f"{name}: the mesh")
+    path = None if cache is None else Path(cache) / f"{_key(mesh, config, name, graspable)}.hulls"
+    if path is not None and (stored := _load(path)) is not None:
+        return stored
+    attempts: list[Attempt] = []
+    best: tuple[tuple, HullResult, Verdict] | None = None
+    for rung in _rungs(solid, config):
+        if best is not None and SEVERITY.index(best[2]) < SEVERITY.index(rung.after):
+            continue
+        try:
+            pieces = _pieces(solid, rung.method, config)
+        except IsolationError as error:
+            attempts.append(Attempt(rung.name, 0, Verdict.FAIL, (str(error).splitlines()[0],)))
+            continue
+        hulls = tuple(_mesh_of(piece, centre=centre, size=size, most=config.most_vertices) for piece in pieces)
+        measured = measure_hulls(mesh, hulls, body=name, config=config.limits, graspable=graspable)
+        checks = hull_checks(measured, config=config.limits)
+        verdict = overall_verdict(checks)
+        attempts.append(Attempt(rung.name, len(hulls), verdict, _failures(checks)))
+        rank = (SEVERITY.index(verdict), len(_failures(checks)), -measured.iou)
+        if best is None or rank < best[0]:
+            best = (rank, HullResult(hulls, measured, rung.name, (), None), verdict)
+        if verdict is Verdict.PASS:
+            break
+    if best is None:
+        raise HullFault(f"{name}: no method returned hulls: {'; '.join(str(a.failures) for a in attempts)}")
+    chosen = best[1]
+    first = attempts[0]
+    fallback = None if chosen.rung == first.rung else f"{name}: {chosen.rung} after {first.rung} ({first.failures})"
+    result = HullResult(chosen.hulls, chosen.error, chosen.rung, tuple(attempts), fallback)
+    if path is not None:
+        _store(path, result)
+    return result
+
+
+def decompose_body(
+    body: Body,
+    *,
+    config: HullConfig | None = None,
+    cache: Path | None = None,
+    graspable: bool | None = None,
+) -> tuple[Body, tuple[Check, ...], tuple[str, ...]]:
+    """Return the body with hulls, checks H1 to H7 on the whole of it, and the fallbacks that were taken.
+
+    Every part is decomposed by itself, so that each hull has one material; the body is measured as the union of its
+    parts against all hulls.
+
+    Raises:
+        HullError: (of `physics.errors`) A part bounds no solid.
+    """
+    config = config or HullConfig()
+    hulls: list[Hull] = []
+    fallbacks: list[str] = []
+    results = []
+    for part in body.parts:
+        name = body.name if len(body.parts) == 1 else f"{body.name}/{part.name}"
+        result = decompose_mesh(part.surface, config=config, cache=cache, name=name, graspable=graspable)
+        results.append(result)
+        hulls += [Hull(mesh, part.name) for mesh in result.hulls]
+        fallbacks += [result.fallback] if result.fallback else []
+    if len(results) == 1:
+        error = results[0].error
+    else:
+        whole = _union_of([part.surface for part in body.parts], body.name)
+        error = measure_hulls(
+            whole, [hull.mesh for hull in hulls], body=body.name, config=config.limits, graspable=graspable
+        )
+    made = Body(body.name, body.parts, tuple(hulls), body.mass_properties)
+    return made, hull_checks(error, config=config.limits), tuple(fallbacks)
+
+
+def run_coacd(vertices: np.ndarray, faces: np.ndarray, config: CoacdConfig, most_vertices: int) -> list[np.ndarray]:
+    """Run CoACD in this process and return the vertices of each hull; meant for a child process."""
+    import coacd
+
+    coacd.set_log_level("error")
+    hulls = coacd.run_coacd(
+        coacd.Mesh(vertices, faces),
+        threshold=config.threshold,
+        preprocess_mode=config.preprocess.value,
+        resolution=config.resolution,
+        mcts_nodes=config.nodes,
+        mcts_iterations=config.iterations,
+        mcts_max_depth=config.depth,
+        merge=config.merge,
+        decimate=True,
+        max_ch_vertex=most_vertices,
+        seed=config.seed,
+    )
+    return [np.asarray(points, dtype=np.float64) for points, _ in hulls]
+
+
+def _rungs(solid: Any, config: HullConfig) -> tuple[Rung, ...]:
+    """Put the single hull first where the solid nearly fills it."""
+    if solid.volume() > config.convex_share * solid.hull().volume():
+        single = CutConfig(most_pieces=1)
+        return (Rung("one hull", single, after=Verdict.PASS), *config.ladder)
+    return config.ladder
+
+
+def _pieces(solid: Any, method: CutConfig | CoacdConfig, config: HullConfig) -> list[np.ndarray]:
+    """Return the points of each convex piece, in the frame of the scaled solid."""
+    if isinstance(method, CutConfig):
+        return cut_hulls(solid, method)
+    vertices, faces = arrays(simplified(solid, CutConfig(faces=config.coacd_faces)))
+    return _sandbox(config.memory_bytes).call(
+        run_coacd, vertices, faces.astype(np.int32), method, config.most_vertices, deadline_s=config.deadline_s
+    )
+
+
+_sandboxes: dict[tuple[int, int], Sandbox] = {}
+
+
+def _sandbox(memory_bytes: int) -> Sandbox:
+    """Return this process's child for CoACD: its start is paid once, not per object."""
+    key = (os.getpid(), memory_bytes)
+    if key not in _sandboxes:
+        _sandboxes[key] = Sandbox(memory_bytes=memory_bytes)
+        atexit.register(_sandboxes[key].close)
+    return _sandboxes[key]
+
+
+def _mesh_of(points: np.ndarray, *, centre: np.ndarray, size: float, most: int) -> Mesh:
+    """Return the hull of points as a mesh [m] with at most so many vertices."""
+    from manifold3d import Manifold
+
+    hull = Manifold.hull_points(np.ascontiguousarray(points))
+    if hull.num_vert() > most:
+        hull = _fewer_vertices(hull, most)
+    vertices, faces = arrays(hull)
+    return Mesh(vertices * size + centre, faces.astype(np.int32))
+
+
+def _fewer_vertices(hull: Any, most: int) -> Any:
+    """Return the hull of those vertices that matter most, by the smallest error that leaves few enough."""
+    low, high = 1e-6, 0.5
+    best = None
+    for _ in range(12):
+        error = float(np.sqrt(low * high))
+        fewer = hull.simplify(error).hull()
+        if 4 <= fewer.num_vert() <= most:
+            best, high = fewer, error
+        elif fewer.num_vert() > most:
+            low = error
+        else:
+            high = error
+        if best is not None and best.num_vert() > 0.9 * most:
+            break
+    if best is None:
+        raise HullFault(f"a hull of {hull.num_vert()} vertices could not be reduced to {most}")
+    return best
+
+
+def _union_of(meshes: Sequence[Mesh], name: str) -> Mesh:
+    """Return the boundary of the union of solids."""
+    from manifold3d import Manifold, OpType
+
+    bounds = np.concatenate([mesh.bounds for mesh in meshes])
+    low, high = bounds.min(axis=0), bounds.max(axis=0)
+    centre, size = (low + high) / 2, float((high - low).max())
+    solids = [
+        unit_solid(mesh, centre=centre, size=size, what=f"body {name!r}: part {i}") for i, mesh in enumerate(meshes)
+    ]
+    vertices, faces = arrays(Manifold.batch_boolean(solids, OpType.Add))
+    return Mesh(vertices * size + centre, faces.astype(np.int32))
+
+
+def _failures(checks: Sequence[Check]) -> tuple[str, ...]:
+    return tuple(check.describe() for check in checks if check.verdict is not Verdict.PASS)
+
+
+def _key(mesh: Mesh, config: HullConfig, name: str, graspable: bool | None) -> str:
+    """SHA-256 of everything that the result depends on."""
+    versions = {package: version(package) for package in ("coacd", "manifold3d", "libigl", "numpy")}
+    text = json.dumps([ALGORITHM, mesh.digest, asdict(config), name, graspable, versions], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _store(path: Path, result: HullResult) -> None:
+    """Write atomically, behind a digest of the bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = pickle.dumps(
+        ([(h.vertices, h.faces) for h in result.hulls], result.error, result.rung, result.attempts, result.fallback),
+        protocol=5,
+    )
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(hashlib.sha256(data).digest() + data)
+    os.replace(file.name, path)
+
+
+def _load(path: Path) -> HullResult | None:
+    """Return a stored result; None when there is none or its bytes are not those that were written."""
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    if hashlib.sha256(raw[32:]).digest() != raw[:32]:
+        return None
+    hulls, error, rung, attempts, fallback = pickle.loads(raw[32:])
+    return HullResult(tuple(Mesh(v, f) for v, f in hulls), error, rung, attempts, fallback)
