@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from generators.errors import GeneratorError
 from physics.drop_record import DropConfig
 from physics.errors import PhysicsError
+from physics.hulls import HullConfig
 from physics.validity import ValidityConfig
 from scenegen.errors import ConfigError, StageError
 from scenegen.pipeline.stage import Resources, Stage
@@ -102,6 +103,7 @@ class RunConfig:
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     scenes: tuple[SceneConfig, ...] = ()
     validity: ValidityConfig = field(default_factory=ValidityConfig)
+    hulls: HullConfig = field(default_factory=HullConfig)
     drop: DropConfig = field(default_factory=DropConfig)
     executor: ExecutorConfig = field(default_factory=ExecutorConfig)
 

@@ -128,7 +128,8 @@ class Ledger:
         chain.times.append(time)
         chain.digest, chain.failures = result.digest, 0
         chain.index = -1 if result.rejected else chain.index + 1
-        self.observer.stage_passed(chain.item.id, time)
+        if not result.rejected:
+            self.observer.stage_passed(chain.item.id, time)
 
 
 def _headline(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from scenegen.pipeline.stage import Outcome, StageTime
@@ -10,8 +11,12 @@ from scenegen.pipeline.stage import Outcome, StageTime
 class Observer(Protocol):
     """Follows a run. Calls come from one thread, the driver's, in no particular order of items."""
 
+    def chain_begun(self, stages: Sequence[str], item_count: int) -> None:
+        """A chain of stages begins to work on so many items."""
+        ...
+
     def stage_passed(self, item_id: str, time: StageTime) -> None:
-        """One item went through one stage, now or in an earlier run (`time.stored`)."""
+        """One item went through one stage and was not rejected, now or in an earlier run (`time.stored`)."""
         ...
 
     def item_closed(self, outcome: Outcome) -> None:
@@ -29,6 +34,9 @@ class Observer(Protocol):
 
 class SilentObserver:
     """Follows nothing."""
+
+    def chain_begun(self, stages: Sequence[str], item_count: int) -> None:
+        """Ignore it."""
 
     def stage_passed(self, item_id: str, time: StageTime) -> None:
         """Ignore it."""

@@ -70,6 +70,7 @@ def run_ray(
     check_items(items)
     with store.locked(), ray_session(address=address, workers=workers) as session:
         ledger = Ledger(stages, store, observer, replace)
+        observer.chain_begun([stage.name for stage in stages], len(items))
         scheduler = _Scheduler(ledger, items, session)
         try:
             scheduler.run()

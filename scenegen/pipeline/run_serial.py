@@ -44,6 +44,7 @@ def run_serial(
     check_items(items)
     with store.locked():
         ledger = Ledger(stages, store, observer, replace)
+        observer.chain_begun([stage.name for stage in stages], len(items))
         attempter = Attempter(store)
         try:
             for number, item in enumerate(items):
