@@ -81,7 +81,11 @@ def run_drops(
 
 
 def plan_starts(subject: Subject, rng: np.random.Generator) -> tuple[Start, ...]:
-    """Return the starts of the drops: stable poses by probability, the upright pose, random orientations."""
+    """Return the starts of the drops: stable poses by probability, the upright pose, random orientations.
+
+    A body whose upright orientation is no stable pose has no upright start: balanced exactly, it could stay in an
+    unstable equilibrium, which says nothing about it.
+    """
     config = subject.config
     clearance = max(config.rest_clearance * subject.size, config.min_clearance)
     starts: list[Start] = []
@@ -93,8 +97,6 @@ def plan_starts(subject: Subject, rng: np.random.Generator) -> tuple[Start, ...]
         name = "upright" if pose.upright else f"stable-{index}"
         starts.append(Start(name, _lifted(pose.X_WB, clearance), clearance, index, pose.probability))
         covered += pose.probability
-    if not any(start.name == "upright" for start in starts):
-        starts.append(Start("upright", _on_plane(subject, Pose.identity(), clearance), clearance))
     high = config.random_clearance * subject.size
     for number in range(config.random_starts):
         starts.append(Start(f"random-{number}", _on_plane(subject, Pose.random_rotation(rng), high), high))

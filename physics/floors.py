@@ -38,7 +38,7 @@ REFERENCE_MATERIAL = Material(
 REFERENCE_SIZES = (0.01, 0.03, 0.1, 0.3, 1.0)
 """Largest extents of the reference solids [m]."""
 
-PLATE_THICKNESS = 0.02
+PLATE_THICKNESS = 0.05
 """Thickness of the reference plate as a share of its width [1]."""
 
 CYLINDER_SIDES = 32
