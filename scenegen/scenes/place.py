@@ -1,0 +1,202 @@
+"""Collision-free placement: objects at verified rest poses on the regions of a support, or above it to be poured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+from scipy.spatial import ConvexHull
+
+from physics.model import Model
+from physics.pose import Pose
+from scenegen.errors import SceneError
+from scenegen.scenes.supports import Region
+
+
+@dataclass(frozen=True)
+class PlaceConfig:
+    """How objects are placed."""
+
+    gap: float = 0.01
+    """Free distance between footprints, and from a footprint to the region's edge [m]."""
+    tries: int = 400
+    """Random positions tried for one object before the support counts as full [1]."""
+    pour_clearance: float = 0.01
+    """Vertical distance between the layers of poured objects [m]."""
+
+
+@dataclass(frozen=True)
+class KeepOut:
+    """An upright box of the world that objects must leave free, such as the base and the reach of a robot."""
+
+    lower: tuple[float, float, float]
+    """Smallest corner in W [m]."""
+    upper: tuple[float, float, float]
+    """Largest corner in W [m]."""
+
+    def __post_init__(self) -> None:
+        if not all(a < b for a, b in zip(self.lower, self.upper, strict=True)):
+            raise SceneError(f"keep-out zone needs lower < upper, got lower {self.lower} m, upper {self.upper} m")
+
+    @property
+    def footprint(self) -> Float64[np.ndarray, "4 2"]:
+        """Corners in the plane [m]."""
+        (x0, y0, _), (x1, y1, _) = self.lower, self.upper
+        return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+
+    def overlaps(self, region: Region) -> bool:
+        """Return whether the box takes away any of the space above a region."""
+        top = region.centre[2] + region.clear_height
+        return self.lower[2] < top and self.upper[2] > region.centre[2]
+
+
+def hull_points(model: Model) -> Float64[np.ndarray, "P 3"]:
+    """Return the vertices of the collision hulls of a model's root in its frame [m]."""
+    return np.concatenate([hull.mesh.vertices for hull in model.root.hulls])
+
+
+def footprint(points: Float64[np.ndarray, "P 3"]) -> Float64[np.ndarray, "K 2"]:
+    """Return the convex hull of points seen from above, counter-clockwise [m]."""
+    plane = points[:, :2]
+    return plane[ConvexHull(plane).vertices]
+
+
+def separated(a: Float64[np.ndarray, "K 2"], b: Float64[np.ndarray, "M 2"], gap: float) -> bool:
+    """Return whether two convex polygons are at least `gap` apart along an edge normal of either.
+
+    Separating-axis theorem; for corners that face each other it may call apart less than it is, never more.
+    """
+    for first, second in ((a, b), (b, a)):
+        edges = np.roll(first, -1, axis=0) - first
+        normals = np.stack([edges[:, 1], -edges[:, 0]], axis=1)
+        normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+        reach = np.einsum("kd,kd->k", normals, first)
+        if ((second @ normals.T).min(axis=0) - reach >= gap).any():
+            return True
+    return False
+
+
+def place_at_rest(
+    objects: Sequence[tuple[Model, Sequence[Pose]]],
+    regions: Sequence[Region],
+    *,
+    rng: np.random.Generator,
+    config: PlaceConfig,
+    keep_outs: Sequence[KeepOut] = (),
+    blocked: Sequence[Float64[np.ndarray, "K 2"]] = (),
+) -> list[Pose]:
+    """Return a pose X_WB for every object: at one of its rest poses, at a random yaw, footprints apart.
+
+    Args:
+        objects: Each model with its verified rest poses X_WB on the plane z = 0.
+        regions: Where objects may stand; each object takes a region at random among those that have room.
+        rng: Draws rest poses, yaws and positions.
+        config: Gaps and patience.
+        keep_outs: Boxes to leave free.
+        blocked: Footprints to leave free at any height.
+
+    Raises:
+        SceneError: An object finds no room (says how many fitted, and what to do).
+    """
+    taken: list[list[np.ndarray]] = [
+        [zone.footprint for zone in keep_outs if zone.overlaps(region)] + list(blocked) for region in regions
+    ]
+    poses: list[Pose] = []
+    for number, (model, rest_poses) in enumerate(objects):
+        points = hull_points(model)
+        pose = _find_room(points, rest_poses, regions, taken, rng, config)
+        if pose is None:
+            area = sum(region.area for region in regions)
+            raise SceneError(
+                f"{len(objects)} objects were asked for, but the support of {area:.2f} m^2 had room for {number}: "
+                f"{model.name} ({np.ptp(points, axis=0).round(3)} m) found none in {config.tries} tries. "
+                "Ask for fewer or smaller objects, enlarge the support, or shrink the keep-out zones."
+            )
+        poses.append(pose)
+    return poses
+
+
+def place_above(
+    objects: Sequence[Model], region: Region, *, rng: np.random.Generator, config: PlaceConfig, height: float
+) -> list[Pose]:
+    """Return poses in random orientations above a region, in layers that do not touch, to be let go.
+
+    Raises:
+        SceneError: An object is larger than the region.
+    """
+    poses: list[Pose] = []
+    layer: list[np.ndarray] = []
+    base, top = height, height
+    for model in objects:
+        points = hull_points(model)
+        pose = None
+        for _ in range(config.tries):
+            turned = Pose.random_rotation(rng)
+            outline = turned.apply(points)
+            spot = _random_spot(footprint(outline), region, rng, config.gap)
+            if spot is not None and all(separated(footprint(outline) + spot, other, config.gap) for other in layer):
+                pose = turned
+                break
+        if pose is None:
+            layer, base = [], top + config.pour_clearance
+            pose, outline, spot = _fitting_turn(points, model, region, rng, config)
+        poses.append(Pose(np.array([*spot, base - outline[:, 2].min()]), pose.quaternion))
+        layer.append(footprint(outline) + spot)
+        top = max(top, base + float(np.ptp(outline[:, 2])))
+    return poses
+
+
+def _fitting_turn(
+    points: np.ndarray, model: Model, region: Region, rng: np.random.Generator, config: PlaceConfig
+) -> tuple[Pose, np.ndarray, np.ndarray]:
+    for _ in range(config.tries):
+        turned = Pose.random_rotation(rng)
+        outline = turned.apply(points)
+        spot = _random_spot(footprint(outline), region, rng, config.gap)
+        if spot is not None:
+            return turned, outline, spot
+    raise SceneError(
+        f"{model.name} ({np.ptp(points, axis=0).round(3)} m) does not fit above a region of "
+        f"{(2 * region.half).round(3)} m; leave it out or enlarge the support"
+    )
+
+
+def _find_room(
+    points: np.ndarray,
+    rest_poses: Sequence[Pose],
+    regions: Sequence[Region],
+    taken: list[list[np.ndarray]],
+    rng: np.random.Generator,
+    config: PlaceConfig,
+) -> Pose | None:
+    """Try random rest poses, yaws, regions and positions; enter the footprint that is taken."""
+    for _ in range(config.tries):
+        rest = rest_poses[int(rng.integers(len(rest_poses)))]
+        yaw = Pose.from_axis_angle(np.array([0.0, 0.0, 1.0]), float(rng.uniform(0, 2 * np.pi)))
+        turned = yaw.compose(rest)
+        standing = turned.apply(points)
+        number = int(rng.integers(len(regions)))
+        region = regions[number]
+        if standing[:, 2].max() + config.gap > region.clear_height:
+            continue
+        outline = footprint(standing)
+        spot = _random_spot(outline, region, rng, config.gap)
+        if spot is None or not all(separated(outline + spot, other, config.gap) for other in taken[number]):
+            continue
+        taken[number].append(outline + spot)
+        lift = np.array([spot[0], spot[1], region.centre[2]])
+        return Pose(turned.position + lift, turned.quaternion)
+    return None
+
+
+def _random_spot(
+    outline: Float64[np.ndarray, "K 2"], region: Region, rng: np.random.Generator, gap: float
+) -> Float64[np.ndarray, "2"] | None:
+    """Return a shift that puts a footprint at a random place inside a region, or None when it is too large."""
+    lower = region.centre[:2] - region.half + gap - outline.min(axis=0)
+    upper = region.centre[:2] + region.half - gap - outline.max(axis=0)
+    if (lower > upper).any():
+        return None
+    return rng.uniform(lower, upper)
