@@ -12,7 +12,8 @@ Why the cube patches never cross, whatever the positions of the vertices on thei
   coordinate differences) and every other vertex is at 1 or further; two opposite edges likewise.
 
 Why the whole is a closed manifold: the segments in a face depend on the four signs of that face only, so both cells
-at it draw the same ones; a crossed edge lies in one loop of each of its four cells; no inner edge joins two vertices of one face.
+at it draw the same ones; a crossed edge lies in one loop of each of its four cells; no inner edge joins two vertices of
+one face.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ def cube_table() -> PatchTable:
     two parts, never a pinch.
 
     References:
-        Lorensen, Cline, "Marching cubes", SIGGRAPH 1987; Nielson, Hamann, "The asymptotic decider", VIS 1991 (ambiguity).
+        Lorensen, Cline, "Marching cubes", SIGGRAPH 1987.
+        Nielson, Hamann, "The asymptotic decider", Visualization 1991 (the ambiguous faces).
     """
     edges = [(a, b) for a in range(8) for b in range(8) if a < b and bin(a ^ b).count("1") == 1]
     loops = [pattern_loops(pattern, edges) for pattern in range(256)]
@@ -76,7 +78,8 @@ def cube_table() -> PatchTable:
 def tetrahedra_table() -> PatchTable:
     """Return the table of Kuhn's six tetrahedra around the main diagonal of the cell.
 
-    A tetrahedron has no ambiguous pattern and one patch: closed and manifold by structure, at three times the triangles.
+    A tetrahedron has no ambiguous pattern and one patch: closed and manifold by structure,
+    with three times the triangles.
 
     References:
         Kuhn, "Some combinatorial lemmas in topology", IBM J. Res. Dev. 4 (1960).

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import igl
 import manifold3d
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from physics.errors import MeshError
 from physics.mesh import Mesh
@@ -116,7 +116,7 @@ def _collapse(mesh: Mesh, solid: manifold3d.Manifold, tolerance: float, config: 
     faces = flip_slivers(vertices, faces, face_height=config.flip_height)
     if mesh.normals is None or not len(vertices):
         return Mesh(vertices, faces)
-    _, nearest = cKDTree(mesh.vertices).query(vertices)
+    _, nearest = KDTree(mesh.vertices).query(vertices)
     return Mesh(vertices, faces, mesh.normals[nearest])
 
 
@@ -155,7 +155,8 @@ def _compare_topology(mesh: Mesh, candidate: Mesh) -> str:
         return "nothing is left" if after is None else "the result is not closed"
     if (before.shell_count, before.genus) != (after.shell_count, after.genus):
         return (
-            f"{after.shell_count} shells of genus {after.genus:g}, before {before.shell_count} of genus {before.genus:g}"
+            f"{after.shell_count} shells of genus {after.genus:g}, "
+            f"before {before.shell_count} of genus {before.genus:g}"
         )
     return ""
 
@@ -165,5 +166,5 @@ def _distance(from_mesh: Mesh, to_mesh: Mesh, samples: int) -> float:
     centres = from_mesh.triangles.mean(axis=1)
     parts = [points[:: -(-len(points) // samples)] for points in (from_mesh.vertices, centres)]
     points = np.ascontiguousarray(np.concatenate(parts))
-    squared, _, _ = igl.point_mesh_squared_distance(points, to_mesh.vertices, to_mesh.faces.astype(np.int64))
-    return float(np.sqrt(squared.max()))
+    squared = igl.point_mesh_squared_distance(points, to_mesh.vertices, to_mesh.faces.astype(np.int64))[0]
+    return float(np.sqrt(np.asarray(squared).max()))

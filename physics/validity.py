@@ -38,7 +38,7 @@ class ValidityConfig:
     double_count: float = 1e-3
     """G4: largest difference of signed and union volume, as a share of the union."""
     folded_angle: float = 1e-5
-    """G4: faces that meet at a smaller angle than this lie on each other [rad]; exact predicates skip such neighbours."""
+    """G4: faces that meet at a smaller angle than this lie on each other [rad]; the predicates skip neighbours."""
     debris_share: float = 1e-4
     """G5: a shell with a smaller share of the volume is debris."""
     face_area: float = 1e-10
@@ -113,7 +113,9 @@ def check_validity(
         genus = NAN if topology is None else topology.genus
         detail = f"genus {genus:g}, declared {declared_genus}"
         fix = "A hole was closed or torn open: use a finer voxel_size or a smaller simplification tolerance."
-        checks.append(Check("G8", "handles beside those declared", abs(genus - declared_genus), "1", 0, fix=fix, detail=detail))
+        checks.append(
+            Check("G8", "handles beside those declared", abs(genus - declared_genus), "1", 0, fix=fix, detail=detail)
+        )
     return tuple(replace(check, body=body) for check in checks)
 
 
@@ -122,6 +124,7 @@ def count_self_intersections(vertices: Float64[np.ndarray, "V 3"], faces: np.nda
     found, pairs, _ = igl.predicates.find_self_intersections(
         np.array(vertices, dtype=np.float64, order="C"), np.array(faces, dtype=np.int64, order="C")
     )
+    pairs = np.asarray(pairs)
     return (len(pairs), int(pairs[0, 0])) if found else (0, -1)
 
 
@@ -237,7 +240,7 @@ def _trace_shells(vertices: np.ndarray, faces: np.ndarray, topology: Topology) -
         for candidate in outer[np.argsort(volumes[outer], kind="stable")]:
             if volumes[candidate] <= -volumes[inner]:
                 continue
-            around = igl.fast_winding_number(vertices, faces[topology.shells == candidate], points)
+            around = np.asarray(igl.fast_winding_number(vertices, faces[topology.shells == candidate], points))
             if (around > 0.75).all():
                 host[inner] = candidate
                 break
@@ -317,7 +320,9 @@ def _check_faces(vertices: np.ndarray, faces: np.ndarray, sound: bool, config: V
     fix = "Simplify with a smaller tolerance, or extract on a lattice that is not finer than the detail."
     return [
         Check("G6", "smallest face area over L^2", area, "1", config.face_area, sense=">=", fix=fix, detail=at[0]),
-        Check("G6", "smallest face height over edge", height, "1", config.face_height, sense=">=", fix=fix, detail=at[1]),
+        Check(
+            "G6", "smallest face height over edge", height, "1", config.face_height, sense=">=", fix=fix, detail=at[1]
+        ),
     ]
 
 

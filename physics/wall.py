@@ -15,7 +15,7 @@ class WallConfig:
     samples: int = 4000
     """Sample points, spread evenly over the area; a mesh with fewer faces also gets the centre of each face."""
     parallel_angle: float = 0.5236
-    """Largest angle between the two sides of a wall [rad]; 30 degrees: beyond, it is an edge of the solid, not a wall."""
+    """Largest angle between the two sides of a wall [rad]; beyond (30 degrees) it is an edge of the solid."""
     start_depth: float = 5e-6
     """How far below the surface a ray starts, as a share of the largest extent; the rays are in single precision."""
 
