@@ -41,6 +41,9 @@ REFERENCE_SIZES = (0.01, 0.03, 0.1, 0.3, 1.0)
 PLATE_THICKNESS = 0.05
 """Thickness of the reference plate as a share of its width [1]."""
 
+MIN_PLATE_THICKNESS = 1e-3
+"""Smallest thickness of the reference plate [m]."""
+
 CYLINDER_SIDES = 32
 """Sides of the reference cylinder [1]; its hull keeps the 64 vertices that H1 allows."""
 
@@ -152,7 +155,7 @@ def reference_solids(size: float) -> tuple[Model, ...]:
     shapes = {
         "cube": prism(square, size),
         "cylinder": prism(circle, size),
-        "plate": prism(square, PLATE_THICKNESS * size),
+        "plate": prism(square, max(PLATE_THICKNESS * size, MIN_PLATE_THICKNESS)),
     }
     return tuple(Model(name, (convex_body(name, mesh, REFERENCE_MATERIAL),)) for name, mesh in shapes.items())
 
