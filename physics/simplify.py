@@ -22,8 +22,8 @@ class SimplifyConfig:
 
     halvings: int = 3
     """How often the tolerance is halved before the original is kept."""
-    second_pass: float = 0.1
-    """Tolerance of the second collapse, which removes the flat faces that the first leaves, as a share of it."""
+    clean_passes: tuple[float, ...] = (0.1, 0.3, 1.0)
+    """Tolerances of further collapses, as shares of the first, for as long as it leaves flat faces."""
     flip_height: float = 1e-3
     """Faces with less height over edge get their longest edge turned; ten times what is refused."""
     volume_change: float = 5e-3
@@ -107,13 +107,15 @@ def simplify_mesh(mesh: Mesh, *, tolerance: float, config: SimplifyConfig | None
 
 
 def _collapse(mesh: Mesh, solid: manifold3d.Manifold, tolerance: float, config: SimplifyConfig) -> Mesh:
-    """Collapse edges, read the result anew (which drops most flat faces), and turn the edges of those left."""
-    coarse = solid.simplify(tolerance).to_mesh64()
-    again = manifold_of(np.asarray(coarse.vert_properties)[:, :3], np.asarray(coarse.tri_verts))
-    out = again.simplify(config.second_pass * tolerance).to_mesh64()
-    vertices = np.asarray(out.vert_properties, dtype=np.float64)[:, :3]
-    faces = np.asarray(out.tri_verts).astype(np.int32)
-    faces = flip_slivers(vertices, faces, face_height=config.flip_height)
+    """Collapse edges; read the result anew, which drops most flat faces, and turn the edges of those left."""
+    out = solid.simplify(tolerance).to_mesh64()
+    vertices, faces = np.asarray(out.vert_properties)[:, :3], np.asarray(out.tri_verts)
+    for share in config.clean_passes:
+        out = manifold_of(vertices, faces).simplify(share * tolerance).to_mesh64()
+        vertices, faces = np.asarray(out.vert_properties, dtype=np.float64)[:, :3], np.asarray(out.tri_verts)
+        faces = flip_slivers(vertices, faces.astype(np.int32), face_height=config.flip_height)
+        if not len(faces) or face_quality(vertices, faces)[1].min() >= config.face_height:
+            break
     if mesh.normals is None or not len(vertices):
         return Mesh(vertices, faces)
     _, nearest = KDTree(mesh.vertices).query(vertices)

@@ -86,12 +86,13 @@ def _spread(triangles: np.ndarray, areas: np.ndarray, count: int) -> tuple[np.nd
 
 def _first_hits(vertices, faces, origins, directions, size) -> tuple[np.ndarray, np.ndarray]:
     """Return distance [m] and face of the first hit of each ray, -1 for none."""
-    from embreex import mesh_construction, rtcore_scene
+    from embreex.mesh_construction import TriangleMesh
+    from embreex.rtcore_scene import EmbreeScene
 
     middle = (vertices.min(axis=0) + vertices.max(axis=0)) / 2
-    scene = rtcore_scene.EmbreeScene()
+    scene = EmbreeScene()
     # One unit is the largest extent, so that single precision resolves 6e-8 of it.
-    mesh_construction.TriangleMesh(scene, ((vertices - middle) / size).astype(np.float32), faces.astype(np.int32))
+    TriangleMesh(scene, ((vertices - middle) / size).astype(np.float32), faces.astype(np.int32))
     found = scene.run(((origins - middle) / size).astype(np.float32), directions.astype(np.float32), output=1)
     hit = np.asarray(found["primID"]).astype(np.int64)
     return np.where(hit >= 0, np.asarray(found["tfar"], dtype=np.float64) * size, np.inf), hit

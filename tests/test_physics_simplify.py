@@ -1,0 +1,105 @@
+"""Simplification: fewer faces, the same solid, and an honest record when that is not possible."""
+
+import numpy as np
+import pytest
+import solids
+
+from generators.surface import SurfaceMethod, extract_surface, field_normals
+from generators.volume import SparseVolume
+from physics.check import Verdict, overall_verdict
+from physics.errors import MeshError
+from physics.mesh import Mesh
+from physics.simplify import SimplifyConfig, simplify_mesh
+from physics.slivers import flip_slivers
+from physics.topology import trace_topology
+from physics.validity import check_validity, face_quality
+
+
+def cup(count: int) -> SparseVolume:
+    """A cup 0.16 m high with a wall of 5 mm: plane, ruled and sharp-edged parts."""
+    h = 0.24 / count
+    axis = -0.12 + h * np.arange(count + 1)
+    x, y, z = np.meshgrid(axis, axis, axis, indexing="ij", sparse=True)
+    r = np.hypot(x, y)
+    field = np.maximum(np.maximum(r - 0.07, -np.maximum(r - 0.065, -0.07 - z)), np.abs(z) - 0.08)
+    nodes = np.argwhere(np.abs(field) < 3 * h)
+    values = field[tuple(nodes.T)].astype(np.float32)
+    values[values == 0] = 1e-9
+    return SparseVolume(nodes.astype(np.int32), values, h, (-0.12, -0.12, -0.12))
+
+
+@pytest.mark.parametrize("method", tuple(SurfaceMethod))
+@pytest.mark.parametrize("factor", [0.1, 0.25])
+@pytest.mark.parametrize("count", [64, 96])
+def test_extracted_cup_keeps_its_solid_with_a_tenth_of_the_faces(count, factor, method):
+    volume = cup(count)
+    mesh = extract_surface(volume, method=method)
+    result = simplify_mesh(mesh, tolerance=factor * volume.voxel_size)
+    assert not result.fallback and 0 < result.tolerance_used <= factor * volume.voxel_size
+    assert len(result.mesh.faces) < len(mesh.faces) / 5
+    assert abs(result.mesh.volume / mesh.volume - 1) < 0.005
+    last = result.deviations[-1]
+    assert (
+        last.tolerance == result.tolerance_used and last.distance <= 2 * last.tolerance and not last.self_intersections
+    )
+    checks = check_validity(result.mesh, body="cup", declared_genus=0)
+    assert overall_verdict(checks) in (Verdict.PASS, Verdict.WARN)
+    assert result.mesh.normals is not None
+    np.testing.assert_allclose(field_normals(volume, result.mesh.vertices), result.mesh.normals, atol=1e-6)
+
+
+def test_vertices_are_a_subset_of_the_original():
+    volume = cup(64)
+    mesh = extract_surface(volume)
+    result = simplify_mesh(mesh, tolerance=0.1 * volume.voxel_size)
+    assert {tuple(v) for v in result.mesh.vertices.tolist()} <= {tuple(v) for v in mesh.vertices.tolist()}
+
+
+def test_genus_and_shells_survive():
+    torus = solids.torus().mesh
+    result = simplify_mesh(torus, tolerance=1e-4)
+    assert trace_topology(result.mesh.faces, len(result.mesh.vertices)).genus == 1
+
+
+def test_too_large_a_tolerance_is_halved_and_recorded():
+    sphere = solids.sphere(0.05, 96).mesh
+    result = simplify_mesh(sphere, tolerance=2e-3)
+    assert len(result.deviations) > 1
+    assert all(attempt.reason for attempt in result.deviations[:-1])
+    assert result.tolerance_used < 2e-3
+
+
+def test_original_is_kept_and_said_so():
+    sphere = solids.sphere(0.05, 48).mesh
+    result = simplify_mesh(sphere, tolerance=0.04, config=SimplifyConfig(halvings=1))
+    assert result.mesh is sphere and result.tolerance_used == 0
+    assert result.fallback.startswith("not simplified after 2 attempts") and len(result.deviations) == 2
+
+
+def test_same_input_gives_the_same_bytes():
+    mesh = extract_surface(cup(64))
+    assert simplify_mesh(mesh, tolerance=5e-4).mesh.digest == simplify_mesh(mesh, tolerance=5e-4).mesh.digest
+
+
+@pytest.mark.parametrize("tolerance", [0.0, -1.0, np.nan, np.inf])
+def test_refuses_a_meaningless_tolerance(tolerance):
+    with pytest.raises(MeshError, match="tolerance > 0"):
+        simplify_mesh(solids.box().mesh, tolerance=tolerance)
+
+
+def test_refuses_an_open_mesh():
+    box = solids.box().mesh
+    with pytest.raises(MeshError, match="closed manifold"):
+        simplify_mesh(Mesh(box.vertices, box.faces[1:]), tolerance=1e-4)
+
+
+def test_flat_triangle_on_a_side_is_turned_away():
+    """A vertex on the diagonal of a box side: one face has no height until its long edge is turned."""
+    box = solids.box((1, 1, 1)).mesh
+    vertices = np.vstack([box.vertices, box.vertices[box.faces[0][[0, 1]]].mean(axis=0)])
+    a, b, c = box.faces[0]
+    faces = np.vstack([box.faces[1:], [[a, 8, c], [8, b, c], [a, b, 8]]]).astype(np.int32)
+    assert face_quality(vertices, faces)[1].min() == 0
+    turned = flip_slivers(vertices, faces, face_height=1e-3)
+    assert face_quality(vertices, turned)[1].min() > 0.1
+    assert trace_topology(turned, 9).closed and Mesh(vertices, turned).volume == pytest.approx(1)
