@@ -50,6 +50,9 @@ CYLINDER_SIDES = 32
 SANE_PENETRATION = 0.02
 """A floor above this share of l means that the engine is not usable at that size [1]."""
 
+SANE_MOTION = 10.0
+"""A floor above this many limits of D6 or D7 means that the engine is not usable at that size [1]."""
+
 
 @dataclass(frozen=True)
 class FloorsAt:
@@ -196,7 +199,7 @@ def _require_sane(drop: Drop, subject: Subject, engine: str) -> None:
             f"{place} rests {drop.penetration * 1e3:.4g} mm deep, expected at most "
             f"{SANE_PENETRATION * subject.thickness * 1e3:.4g} mm; {advice}"
         )
-    if not drop.jitter_position <= config.jitter_limit * subject.size:
+    if not drop.jitter_position <= SANE_MOTION * config.jitter_limit * subject.size:
         raise EngineError(f"{place} jitters by {drop.jitter_position:.3g} m at rest; {advice}")
-    if not drop.creep_position <= config.creep_limit * subject.size:
-        raise EngineError(f"{place} creeps by {drop.creep_position:.3g} m at rest; {advice}")
+    if not drop.creep_position <= SANE_MOTION * config.creep_limit * subject.size:
+        raise EngineError(f"{place} creeps by {drop.creep_position:.3g} m in {config.creep_seconds:g} s; {advice}")
