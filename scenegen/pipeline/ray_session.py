@@ -127,6 +127,13 @@ def connect(address: str) -> None:
     ray.shutdown()
 
 
+def describe_ray() -> str:
+    """Import Ray and say what it would start with."""
+    import ray
+
+    return f"Ray {ray.__version__} imports; a local one would have {_cores()} workers"
+
+
 def _unreachable(address: str, reason: str) -> str:
     return (
         f"cannot reach a Ray cluster at {address}: {reason}. Check that it runs ('ray status' on its head node), that "

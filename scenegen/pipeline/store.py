@@ -72,11 +72,11 @@ class Store:
         """
         self.root = Path(root).absolute()
         marker = self.root / "store.json"
-        with _explained(self.root, "open the store"):
+        with explained(self.root, "open the store"):
             if create and not marker.exists():
                 self.root.mkdir(parents=True, exist_ok=True)
                 # The name tells two stores at one path apart, for example on the machines of a cluster.
-                _write_atomic(marker, dump_json({"format": FORMAT, "name": uuid.uuid4().hex}))
+                write_atomic(marker, dump_json({"format": FORMAT, "name": uuid.uuid4().hex}))
             text = marker.read_text()
         try:
             content = json.loads(text)
@@ -171,7 +171,7 @@ class Store:
         Raises:
             StoreError: Another run holds it.
         """
-        with _explained(self.root, "lock the store"):
+        with explained(self.root, "lock the store"):
             lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             try:
@@ -186,7 +186,7 @@ class Store:
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
         """Lend a folder that is deleted afterwards."""
-        with _explained(self.root, "make a scratch folder"):
+        with explained(self.root, "make a scratch folder"):
             (self.root / "scratch").mkdir(exist_ok=True)
             folder = tempfile.mkdtemp(dir=self.root / "scratch")
         try:
@@ -198,7 +198,7 @@ class Store:
 
     def _note_finished(self, stage: Stage, key: str) -> None:
         """Append to the ledger, from which one can count how often a result was computed."""
-        with _explained(self.root, "append to the ledger"):
+        with explained(self.root, "append to the ledger"):
             ledger = os.open(self.root / LEDGER, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
                 os.write(ledger, dump_json({"stage": stage.name, "key": key}) + b"\n")
@@ -251,12 +251,12 @@ class Store:
         return content
 
     def _write(self, path: Path, data: bytes) -> None:
-        with _explained(path, "write"):
+        with explained(path, "write"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write_atomic(path, data)
+            write_atomic(path, data)
 
     def _discard(self, path: Path) -> None:
-        with _explained(path, "remove the damaged file"):
+        with explained(path, "remove the damaged file"):
             path.unlink(missing_ok=True)
 
 
@@ -264,7 +264,7 @@ def _checksum(digest: str, kind: str) -> str:
     return hashlib.sha256(f"{digest} {kind}".encode()).hexdigest()
 
 
-def _write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes) -> None:
     """Write a file whole or not at all, also when the process is killed or the power fails."""
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
     try:
@@ -281,7 +281,7 @@ def _write_atomic(path: Path, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _explained(path: Path, action: str) -> Iterator[None]:
+def explained(path: Path, action: str) -> Iterator[None]:
     """Turn an error of the operating system into one that says what to do."""
     try:
         yield

@@ -1,0 +1,162 @@
+"""The command line: run, show, doctor. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scenegen import __version__
+from scenegen.errors import ScenegenError
+
+DONE, NOT_CERTIFIED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes: done; done, but something required was not certified; the user's error; interrupted (resumable)."""
+
+app = typer.Typer(
+    name="scenegen",
+    help="Simulation-ready objects and scenes at scale, with proof.",
+    epilog="Example: scenegen run configs/demo.yaml --out out/demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class ExecutorKind(StrEnum):
+    """Where the stages run."""
+
+    RAY = "ray"
+    SERIAL = "serial"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"scenegen {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(epilog="Example: scenegen run configs/demo.yaml --out out/demo --set generator.resolution=64 --workers 2")
+def run(
+    config: Annotated[Path, typer.Argument(help="YAML file that describes the run.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="Output folder. The same command again resumes there.")],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as seed=3; repeatable.")
+    ] = None,
+    executor: Annotated[ExecutorKind | None, typer.Option(help="Where stages run; the file says it otherwise.")] = None,
+    address: Annotated[str | None, typer.Option(help="Ray cluster to join: auto, host:port, ray://host:port.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Stage calls at a time; default one for each core.")
+    ] = None,
+) -> None:
+    """Make certified objects and verified scenes from a configuration.
+
+    Writes assets, scenes, pictures, manifests and summary.json into the output folder. Exit code 0: everything
+    asked for is certified; 1: something is not; 2: a mistake in the command or the file; 130: interrupted, and
+    resumable by the same command.
+    """
+    changes = list(overrides or ())
+    changes += [f"executor.kind={executor}"] if executor else []
+    changes += [f"executor.address={address}"] if address else []
+    changes += [f"executor.workers={workers}"] if workers else []
+    raise typer.Exit(_guarded(lambda: _run(config, changes, out)))
+
+
+def _run(path: Path, overrides: list[str], out: Path) -> int:
+    from rich.console import Console
+
+    from scenegen.config import load_config
+    from scenegen.pipeline.run_ray import run_ray
+    from scenegen.pipeline.run_serial import run_serial
+    from scenegen.reports.progress import RunProgress
+    from scenegen.reports.summary import print_summary, save_config, summarize, write_summary
+    from scenegen.run import run as run_config
+
+    begun = time.monotonic()
+    config = load_config(path, overrides)
+    saved = save_config(config, out)
+    with RunProgress(Console(stderr=True)) as progress:
+        if config.executor.kind == "serial":
+            result = run_config(config, out, run_serial, progress)
+        else:
+            from scenegen.pipeline.ray_session import ray_session
+
+            limits = {"address": config.executor.address, "workers": config.executor.workers}
+            with ray_session(**limits):  # one Ray for all chains of the run
+                result = run_config(config, out, functools.partial(run_ray, **limits), progress)
+    summary = summarize(
+        config,
+        result.outcomes,
+        result.scenes,
+        verdicts=result.verdicts,
+        placed=result.placed,
+        seconds=time.monotonic() - begun,
+    )
+    written = [*result.written, saved, write_summary(summary, out)]
+    print_summary(summary, Console(), written=written)
+    return DONE if summary.complete else NOT_CERTIFIED
+
+
+@app.command(epilog="Example: scenegen show out/demo/scenes/kitchen_table")
+def show(
+    path: Annotated[Path, typer.Argument(help="Folder of an asset or a scene, or an MJCF file.", show_default=False)],
+    picture: Annotated[bool, typer.Option("--picture", help="Write a picture even where there is a display.")] = False,
+) -> None:
+    """Open an asset or a scene in MuJoCo's viewer; write a picture where there is no display."""
+    raise typer.Exit(_guarded(lambda: _show(path, picture)))
+
+
+def _show(path: Path, picture: bool) -> int:
+    from scenegen.reports.show import show_model
+
+    written = show_model(path, picture=picture)
+    if written is not None:
+        typer.echo(str(written))
+    return DONE
+
+
+@app.command(epilog="Example: scenegen doctor")
+def doctor() -> None:
+    """Check this machine: one line for each dependency, engine and GPU, with the fix. Exit code 1 if one is broken."""
+    raise typer.Exit(_guarded(_examine))
+
+
+def _examine() -> int:
+    from scenegen.doctor import examine
+
+    return DONE if examine(typer.echo) else NOT_CERTIFIED
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    app(prog_name="scenegen")
+
+
+def _guarded(command: Callable[[], int]) -> int:
+    """Return the exit code of a command; a user's error becomes one message, without a traceback."""
+    from generators.errors import GeneratorError
+    from physics.errors import PhysicsError
+
+    try:
+        return command()
+    except (ScenegenError, PhysicsError, GeneratorError) as error:
+        typer.echo(f"error: {error}", err=True)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command resumes where it stopped", err=True)
+        return INTERRUPTED
