@@ -93,9 +93,9 @@ class HullError:
     mean_loss: float
     """Volume of M outside U over the area of M [L]."""
     outward_p95: float
-    """95th percentile over the surface of U of the distance to that of M [L]."""
+    """95th percentile over the surface of U of the distance out of M [L]."""
     outward_max: float
-    """Largest distance from the surface of U to that of M [L]."""
+    """Largest distance from the surface of U out of M [L]."""
     inward_p95: float
     """95th percentile over the surface of M of the distance to that of U [L]."""
     inward_max: float
@@ -147,8 +147,8 @@ def measure_hulls(
     area = solid.surface_area()
     m_vertices, m_faces = arrays(solid)
     u_vertices, u_faces = arrays(union)
-    outward = _distances(u_vertices, u_faces, m_vertices, m_faces, config.samples)
-    inward = _distances(m_vertices, m_faces, u_vertices, u_faces, config.samples)
+    outward = _distances(u_vertices, u_faces, m_vertices, m_faces, config.samples, outside_only=True)
+    inward = _distances(m_vertices, m_faces, u_vertices, u_faces, config.samples, outside_only=False)
     m_com, u_com = _centre_of_mass(m_vertices, m_faces), _centre_of_mass(u_vertices, u_faces)
     rays, share = clear_share(m_vertices, m_faces, [arrays(piece) for piece in pieces], config=config.openings)
     widths, lacks = zip(*(_piece_shape(piece) for piece in pieces), strict=True)
@@ -304,14 +304,26 @@ def surface_samples(
 
 
 def _distances(
-    vertices: np.ndarray, faces: np.ndarray, to_vertices: np.ndarray, to_faces: np.ndarray, samples: int
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    to_vertices: np.ndarray,
+    to_faces: np.ndarray,
+    samples: int,
+    *,
+    outside_only: bool,
 ) -> tuple[float, float]:
-    """95th percentile over the area, and maximum, of the exact distance from one surface to another."""
+    """95th percentile over the area, and maximum, of the exact distance from one surface to another.
+
+    Seams between hulls leave parts of the surface of U deep inside M, where nothing can touch them. So from U to
+    M only points outside M count; what U lacks is seen from M, whose points all count.
+    """
     import igl
 
     spread = surface_samples(vertices, faces, samples)
     points = np.ascontiguousarray(np.concatenate([spread, vertices]))
-    distance = np.sqrt(igl.point_mesh_squared_distance(points, to_vertices, to_faces)[0])
+    kind = igl.SIGNED_DISTANCE_TYPE_PSEUDONORMAL
+    signed = igl.signed_distance(points, to_vertices, to_faces, sign_type=kind)[0]
+    distance = np.maximum(signed, 0.0) if outside_only else np.abs(signed)
     return float(np.percentile(distance[: len(spread)], 95)), float(distance.max())
 
 

@@ -29,7 +29,7 @@ from physics.hull_error import HullError, HullErrorConfig, arrays, hull_checks, 
 from physics.isolate import Sandbox
 from physics.mesh import Mesh
 from physics.model import Body, Hull
-from physics.plane_cuts import CutConfig, cut_hulls, simplified
+from physics.plane_cuts import LEAST_VOLUME, CutConfig, cut_hulls, simplified
 
 ALGORITHM = "2"
 """Raised when the same input gives other hulls, so that old cache entries are not read."""
@@ -84,11 +84,7 @@ class Rung:
 
 LADDER = (
     Rung("cuts", CutConfig(), after=Verdict.PASS),
-    Rung(
-        "fine cuts",
-        CutConfig(faces=3000, target_inflation=0.0008, target_distance=0.006, most_pieces=64, merge_inflation=0.0001),
-        after=Verdict.WARN,
-    ),
+    Rung("fine cuts", CutConfig(faces=3000, target_distance=0.009, most_pieces=100), after=Verdict.FAIL),
     Rung("CoACD .05 20/10/2", CoacdConfig()),
     Rung("CoACD .03 60/10/3", CoacdConfig(threshold=0.03, nodes=60, depth=3)),
     Rung("CoACD .02 20/150/3", CoacdConfig(threshold=0.02, iterations=150, depth=3, resolution=2000)),
@@ -179,7 +175,11 @@ def decompose_mesh(
         except IsolationError as error:
             attempts.append(Attempt(rung.name, 0, Verdict.FAIL, (str(error).splitlines()[0],)))
             continue
-        hulls = tuple(_mesh_of(piece, centre=centre, size=size, most=config.most_vertices) for piece in pieces)
+        solids = [_with_few_vertices(points, config.most_vertices) for points in pieces]
+        hulls = tuple(_mesh_of(hull, centre, size) for hull in solids if hull.volume() > LEAST_VOLUME)
+        if not hulls:
+            attempts.append(Attempt(rung.name, 0, Verdict.FAIL, ("all of its hulls are flat",)))
+            continue
         measured = measure_hulls(mesh, hulls, body=name, config=config.limits, graspable=graspable)
         checks = hull_checks(measured, config=config.limits)
         verdict = overall_verdict(checks)
@@ -287,35 +287,37 @@ def _sandbox(memory_bytes: int) -> Sandbox:
     return _sandboxes[key]
 
 
-def _mesh_of(points: np.ndarray, *, centre: np.ndarray, size: float, most: int) -> Mesh:
-    """Return the hull of points as a mesh [m] with at most so many vertices."""
-    from manifold3d import Manifold
-
-    hull = Manifold.hull_points(np.ascontiguousarray(points))
-    if hull.num_vert() > most:
-        hull = _fewer_vertices(hull, most)
+def _mesh_of(hull: Any, centre: np.ndarray, size: float) -> Mesh:
+    """Return a scaled solid as a mesh [m]."""
     vertices, faces = arrays(hull)
     return Mesh(vertices * size + centre, faces.astype(np.int32))
 
 
-def _fewer_vertices(hull: Any, most: int) -> Any:
-    """Return the hull of those vertices that matter most, by the smallest error that leaves few enough."""
-    low, high = 1e-6, 0.5
-    best = None
+def _with_few_vertices(points: np.ndarray, most: int) -> Any:
+    """Return the hull of points with at most so many vertices, by the smallest simplification that gives them."""
+    from manifold3d import Manifold
+
+    hull = Manifold.hull_points(np.ascontiguousarray(points))
+    if hull.num_vert() <= most:
+        return hull
+    low, high, best = 1e-6, 0.5, None
     for _ in range(12):
         error = float(np.sqrt(low * high))
         fewer = hull.simplify(error).hull()
-        if 4 <= fewer.num_vert() <= most:
-            best, high = fewer, error
-        elif fewer.num_vert() > most:
+        if fewer.num_vert() > most:
             low = error
         else:
             high = error
+            best = fewer if fewer.num_vert() >= 4 else best
         if best is not None and best.num_vert() > 0.9 * most:
             break
     if best is None:
         raise HullFault(f"a hull of {hull.num_vert()} vertices could not be reduced to {most}")
-    return best
+    # Grown to its old volume about its centre, it errs as much outwards as inwards.
+    vertices = arrays(best)[0]
+    centre = vertices.mean(axis=0)
+    growth = (hull.volume() / best.volume()) ** (1 / 3)
+    return Manifold.hull_points(centre + growth * (vertices - centre))
 
 
 def _union_of(meshes: Sequence[Mesh], name: str) -> Mesh:

@@ -2,27 +2,36 @@
 
 The hull of the part of a solid on one side of a plane is the hull of its vertices there and of the points where its
 edges meet the plane. So a candidate cut is scored exactly by two hulls of points, without a boolean, and only
-the chosen cut is made. Where no single cut gains (a bowl: every half of it has the hull of half a ball), the
-piece is halved across its longest direction, after which the next cuts gain.
+the chosen cut is made. Where no single cut gains much (a bowl: every half of it has the hull of half a ball), cuts are
+judged by the best cuts that follow them.
 
-The cuts are chosen on a simplified mesh and made again on the full one, so that nothing of it is lost.
-Compare CoACD (Wei et al., ACM Trans. Graph. 41(4), 2022, section 5), which searches axis-aligned cuts by a Monte-Carlo tree.
+A hull over a hollow stands off the wall by the sagitta of its chord. Its faces there are moved back by a share of
+that, which turns an error on one side into a smaller one on both.
+
+Compare CoACD (Wei et al., ACM Trans. Graph. 41(4), 2022, section 5), which searches axis-aligned cuts by a Monte-Carlo
+tree and merges by concavity.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
+
+LEAST_VOLUME = 1e-9
+"""Smaller components of a cut are rounding [L^3]."""
+TOUCH = 1e-6
+"""Points this near to a plane lie on it, boxes this near touch [L]."""
 
 
 @dataclass(frozen=True)
 class CutConfig:
     """How pieces are cut and merged. Lengths are shares of L, the largest extent of the solid."""
 
-    simplify_errors: tuple[float, ...] = (0.0002, 0.0005, 0.001, 0.002)
+    simplify_errors: tuple[float, ...] = (0.0002, 0.0005, 0.001, 0.002, 0.003)
     """Errors of simplification that are tried, smallest first [L]."""
     faces: int = 1500
     """Simplification stops at the first error that leaves no more faces than this."""
@@ -30,22 +39,30 @@ class CutConfig:
     """Evenly spaced candidate planes per direction."""
     flats: int = 4
     """Candidate planes per direction through the largest flat faces across it."""
-    refinements: int = 3
-    """Halvings of the spacing about the best plane."""
     flat_cosine: float = 0.98
     """A face is across a direction when its normal has at least this cosine with it."""
+    refinements: int = 3
+    """Halvings of the spacing about the best plane."""
     greedy_gain: float = 0.35
     """A cut that removes this share of a piece's excess volume is taken; below it, cuts are judged by the next one."""
-    target_inflation: float = 0.0015
-    """Cutting stops when excess volume over the area of the solid is below this [L]."""
-    target_distance: float = 0.012
-    """Cutting goes on while a hull stands off the solid by more than this [L]."""
-    overlap: float = 0.0005
-    """Pieces reach this far beyond their cuts, so that no seam stays open between them [L]."""
-    most_pieces: int = 40
+    target_inflation: float = 0.002
+    """Cutting goes on while excess volume over the area of the solid is above this [L]."""
+    target_distance: float = 0.014
+    """Cutting goes on while a hull stands off its piece by more than this [L]."""
+    most_pieces: int = 64
     """Cutting stops at this many pieces."""
     merge_inflation: float = 0.0003
     """Merging pieces may add this much to the mean inflation in all [L]."""
+    overlap: float = 0.0005
+    """Pieces reach this far beyond their cuts, so that no seam stays open between them [L]."""
+    set_back: float = 0.35
+    """Share of its stand-off by which a face over a hollow is moved back [1]."""
+    set_back_pays: float = 2.0
+    """A face is moved back only when that removes this many times more excess than solid [1]."""
+    least_set_back: float = 0.001
+    """Faces are not moved by less than this [L]."""
+    many_vertices: int = 400
+    """Pieces of more vertices get half of the evenly spaced candidates: their cuts cost most and matter least."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,245 +78,276 @@ class Piece:
     """A part of the solid, with what is needed to score cuts of it."""
 
     solid: Any
-    vertices: np.ndarray
-    faces: np.ndarray
-    edges: np.ndarray
-    volume: float
-    hull: Any
-    hull_volume: float
     path: tuple[tuple[Plane, int], ...]
-    closed_for_cuts: bool = False
+    """Cuts that made it, and the side on which it lies."""
+    vertices: Float64[np.ndarray, "V 3"] = field(init=False)
+    faces: Int64[np.ndarray, "F 3"] = field(init=False)
+    edges: Int64[np.ndarray, "E 2"] = field(init=False)
+    hull: Any = field(init=False)
+    excess: float = field(init=False)
+    """Volume of the hull outside the piece [L^3]."""
+    uncuttable: bool = False
+    _standoff: float | None = None
+
+    def __post_init__(self) -> None:
+        self.vertices, self.faces = solid_arrays(self.solid)
+        halves = np.concatenate([self.faces[:, [0, 1]], self.faces[:, [1, 2]], self.faces[:, [2, 0]]])
+        self.edges = halves[halves[:, 0] < halves[:, 1]]
+        self.hull = _hull(self.vertices)
+        self.excess = max(self.hull.volume() - self.solid.volume(), 0.0)
 
     @property
-    def excess(self) -> float:
-        """Volume of the hull that is not in the piece."""
-        return max(self.hull_volume - self.volume, 0.0)
+    def standoff(self) -> float:
+        """Largest distance of the hull from the piece [L]."""
+        if self._standoff is None:
+            self._standoff = float(_face_standoff(self.hull, [self]).max())
+        return self._standoff
 
 
-def make_piece(solid: Any, path: tuple[tuple[Plane, int], ...]) -> Piece:
-    import manifold3d
+def cut_hulls(solid: Any, config: CutConfig) -> list[Float64[np.ndarray, "N 3"]]:
+    """Return the points of convex pieces that together stand for a solid.
 
-    mesh = solid.to_mesh64()
-    vertices = np.ascontiguousarray(mesh.vert_properties[:, :3])
-    faces = np.asarray(mesh.tri_verts, dtype=np.int64)
-    halves = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    edges = halves[halves[:, 0] < halves[:, 1]]
-    hull = manifold3d.Manifold.hull_points(vertices)
-    return Piece(solid, vertices, faces, edges, solid.volume(), hull, hull.volume(), path)
-
-
-def hull_volumes(piece: Piece, heights: np.ndarray, offset: float) -> float:
-    """Total hull volume of the two sides of a plane; infinite where one side is empty."""
-    import manifold3d
-
-    s = heights - offset
-    a, b = piece.edges[:, 0], piece.edges[:, 1]
-    sa, sb = s[a], s[b]
-    cross = (sa < 0) != (sb < 0)
-    a, b, sa, sb = a[cross], b[cross], sa[cross], sb[cross]
-    if not len(a):
-        return np.inf
-    t = (sa / (sa - sb))[:, None]
-    section = piece.vertices[a] * (1 - t) + piece.vertices[b] * t
-    total = 0.0
-    for side in (s >= 0, s <= 0):
-        total += manifold3d.Manifold.hull_points(np.concatenate([piece.vertices[side], section])).volume()
-    return total
-
-
-def directions(piece: Piece) -> np.ndarray:
-    """Axes, and principal axes of the piece's surface where they differ."""
-    tri = piece.vertices[piece.faces]
-    cross = np.cross(tri[:, 1] - tri[:, 0], tri[:, 2] - tri[:, 0])
-    area = np.linalg.norm(cross, axis=1)
-    centre = tri.mean(axis=1)
-    mean = (area[:, None] * centre).sum(0) / area.sum()
-    d = centre - mean
-    _, vectors = np.linalg.eigh((area[:, None] * d).T @ d)
-    extra = [v for v in vectors.T if np.abs(v).max() < 0.995]
-    return np.concatenate([np.eye(3), np.array(extra).reshape(-1, 3)])
-
-
-def flat_levels(piece: Piece, direction: np.ndarray, low: float, span: float, config: CutConfig) -> list[float]:
-    """Offsets of the largest flat faces across a direction."""
-    tri = piece.vertices[piece.faces]
-    cross = np.cross(tri[:, 1] - tri[:, 0], tri[:, 2] - tri[:, 0])
-    area = np.linalg.norm(cross, axis=1)
-    across = np.abs(cross @ direction) > config.flat_cosine * area
-    if not across.any():
-        return []
-    heights = tri[across, 0] @ direction
-    level = np.clip(np.round((heights - low) / span * 200).astype(int), 0, 200)
-    weight = np.bincount(level, weights=area[across], minlength=201)
-    weight[:2] = weight[-2:] = 0
-    best = [k for k in np.argsort(-weight, kind="stable")[: config.flats] if weight[k] > 0]
-    return [float(np.average(heights[level == k], weights=area[across][level == k])) for k in best]
-
-
-def one_cut(piece: Piece, config: CutConfig, offsets: int) -> list[tuple[float, np.ndarray, float, float]]:
-    """Best plane of each direction: (total hull volume, direction, offset, spacing)."""
-    found = []
-    for direction in directions(piece):
-        heights = piece.vertices @ direction
-        low, span = heights.min(), np.ptp(heights)
-        if span < 1e-4:
-            continue
-        step = span / (offsets + 1)
-        levels = [*(low + step * np.arange(1, offsets + 1)), *flat_levels(piece, direction, low, span, config)]
-        score, offset = min((hull_volumes(piece, heights, o), o) for o in levels)
-        if np.isfinite(score):
-            found.append((score, direction, float(offset), step))
-    return sorted(found, key=lambda f: f[0])
-
-
-def best_cut(piece: Piece, config: CutConfig) -> Plane | None:
-    """Return the plane that lowers the hull volume most, looking one cut further where no cut gains much."""
-    found = one_cut(piece, config, config.offsets)
-    if not found:
-        return None
-    score, direction, offset, step = found[0]
-    if piece.hull_volume - score < config.greedy_gain * piece.excess:
-        options = [(d, o, st) for _, d, o, st in found[:2]]
-        for _, d, _, st in found:
-            heights = piece.vertices @ d
-            options.append((d, float(heights.min() + heights.max()) / 2, st))
-        scored = []
-        for k, (d, o, st) in enumerate(options):
-            total = 0.0
-            for half in piece.solid.split_by_plane(tuple(d), o):
-                if half.num_tri() == 0:
-                    total = np.inf
-                    break
-                for c in components(half):
-                    child = make_piece(c, ())
-                    further = one_cut(child, config, 1) if child.excess > 0.02 * piece.excess else []
-                    total += min(child.hull_volume, further[0][0]) if further else child.hull_volume
-            scored.append((total, k))
-        total, k = min(scored)
-        if np.isfinite(total):
-            direction, offset, step = options[k]
-            if k >= 2:
-                return Plane(direction, offset)
-            score = found[k][0]
-    heights = piece.vertices @ direction
-    for _ in range(config.refinements):
-        step /= 2
-        score, offset = min((score, offset), *((hull_volumes(piece, heights, o), o) for o in (offset - step, offset + step)))
-    return Plane(direction, offset)
-
-
-def components(solid: Any) -> list[Any]:
-    return [c for c in solid.decompose() if c.volume() > 1e-9]
-
-
-def split(piece: Piece, plane: Plane) -> list[Piece]:
-    made = []
-    halves = piece.solid.split_by_plane(tuple(plane.normal), plane.offset)
-    for k, side in enumerate((1, -1)):
-        for component in components(halves[k]):
-            made.append(make_piece(component, (*piece.path, (plane, side))))
-    return made
+    Args:
+        solid: A manifold3d solid of unit size.
+        config: Candidate planes, and where to stop.
+    """
+    coarse = simplified(solid, config)
+    groups = _merge(_cut(coarse, config), config, budget=config.merge_inflation * coarse.surface_area())
+    return [_set_back(_hull(points), pieces, config) for points, pieces in groups]
 
 
 def simplified(solid: Any, config: CutConfig) -> Any:
     """Return the solid with few enough faces, at the smallest error that gives them."""
     coarse = solid
     for error in config.simplify_errors:
-        coarse = solid.simplify(error)
         if coarse.num_tri() <= config.faces:
             break
+        coarse = solid.simplify(error)
     return coarse
 
 
-def cut_pieces(solid: Any, config: CutConfig) -> list[Piece]:
-    coarse = simplified(solid, config)
-    area = coarse.surface_area()
-    pieces = [make_piece(c, ()) for c in components(coarse)]
+def solid_arrays(solid: Any) -> tuple[Float64[np.ndarray, "V 3"], Int64[np.ndarray, "F 3"]]:
+    """Return vertices and faces of a manifold3d solid."""
+    mesh = solid.to_mesh64()
+    vertices = np.ascontiguousarray(np.asarray(mesh.vert_properties)[:, :3], dtype=np.float64)
+    return vertices, np.ascontiguousarray(mesh.tri_verts, dtype=np.int64)
+
+
+def _hull(points: np.ndarray) -> Any:
+    from manifold3d import Manifold
+
+    return Manifold.hull_points(np.ascontiguousarray(points))
+
+
+def _components(solid: Any) -> list[Any]:
+    return [component for component in solid.decompose() if component.volume() > LEAST_VOLUME]
+
+
+# ---- cutting --------------------------------------------------------------------------------------------------
+
+
+def _cut(solid: Any, config: CutConfig) -> list[Piece]:
+    """Cut the piece of largest excess volume until hulls are near enough."""
+    area = solid.surface_area()
+    pieces = [Piece(component, ()) for component in _components(solid)]
     while len(pieces) < config.most_pieces:
-        total = sum(p.excess for p in pieces)
-        order = sorted((p for p in pieces if not p.closed_for_cuts), key=lambda p: -p.excess)
-        if total <= config.target_inflation * area:
-            order = [p for p in order if standoff(p) > config.target_distance]
-        if not order:
+        open_ = [piece for piece in pieces if not piece.uncuttable]
+        far = [piece for piece in open_ if piece.standoff > config.target_distance]
+        if not far and sum(piece.excess for piece in pieces) > config.target_inflation * area:
+            far = open_
+        if not far:
             break
-        piece = order[0]
-        plane = best_cut(piece, config)
-        halves = split(piece, plane) if plane is not None else []
-        if len(halves) < 2:
-            piece.closed_for_cuts = True
+        piece = max(far, key=lambda p: p.excess)  # the first of equals: order is that of cutting
+        plane = _best_plane(piece, config)
+        parts = [] if plane is None else _split(piece, plane)
+        if len(parts) < 2:
+            piece.uncuttable = True
             continue
         at = pieces.index(piece)
-        pieces[at : at + 1] = halves
+        pieces[at : at + 1] = parts
     return pieces
 
 
-def fine_hull(piece: Piece, overlap: float) -> Any:
-    import manifold3d
+def _split(piece: Piece, plane: Plane) -> list[Piece]:
+    sides = piece.solid.split_by_plane(tuple(plane.normal), plane.offset)
+    return [
+        Piece(component, (*piece.path, (plane, side)))
+        for half, side in zip(sides, (1, -1), strict=True)
+        for component in _components(half)
+    ]
 
-    points = np.asarray(piece.hull.to_mesh64().vert_properties)[:, :3].copy()
+
+def _best_plane(piece: Piece, config: CutConfig) -> Plane | None:
+    """Return the plane that lowers the hull volume most, looking one cut further where no cut gains much."""
+    offsets = config.offsets // 2 if len(piece.vertices) > config.many_vertices else config.offsets
+    found = _best_of_each_direction(piece, config, offsets)
+    if not found:
+        return None
+    score, plane, step = found[0]
+    if piece.hull.volume() - score < config.greedy_gain * piece.excess:
+        options = [(plane, step) for _, plane, step in found[:2]]
+        for _, plane, step in found:
+            heights = piece.vertices @ plane.normal
+            options.append((Plane(plane.normal, float(heights.min() + heights.max()) / 2), step))
+        totals = [_volume_after_next(piece, plane, config) for plane, _ in options]
+        best = int(np.argmin(totals))
+        plane, step = options[best]
+        if best >= 2:
+            return plane if np.isfinite(totals[best]) else None
+    return _refined(piece, plane, step, config)
+
+
+def _refined(piece: Piece, plane: Plane, step: float, config: CutConfig) -> Plane:
+    """Search the offset of a plane by halving the spacing about it."""
+    heights = piece.vertices @ plane.normal
+    best = (_volume_after(piece, heights, plane), plane.offset)
+    for _ in range(config.refinements):
+        step /= 2
+        near = [Plane(plane.normal, best[1] + shift) for shift in (-step, step)]
+        best = min(best, *((_volume_after(piece, heights, p), p.offset) for p in near))
+    return Plane(plane.normal, best[1])
+
+
+def _volume_after(piece: Piece, heights: np.ndarray, plane: Plane) -> float:
+    """Total hull volume of the two sides of a plane; infinite where one side is empty."""
+    s = heights - plane.offset
+    a, b = piece.edges[:, 0], piece.edges[:, 1]
+    crossing = (s[a] < 0) != (s[b] < 0)
+    a, b = a[crossing], b[crossing]
+    if not len(a):
+        return np.inf
+    t = (s[a] / (s[a] - s[b]))[:, None]
+    section = piece.vertices[a] * (1 - t) + piece.vertices[b] * t
+    return sum(_hull(np.concatenate([piece.vertices[side], section])).volume() for side in (s >= 0, s <= 0))
+
+
+def _volume_after_next(piece: Piece, plane: Plane, config: CutConfig) -> float:
+    """Total hull volume after a cut and the best cut of each part; infinite where nothing is cut."""
+    parts = _split(piece, plane)
+    if len(parts) < 2:
+        return np.inf
+    total = 0.0
+    for part in parts:
+        volume = part.hull.volume()
+        if part.excess > 0.02 * piece.excess:
+            volume = min([volume, *(score for score, _, _ in _best_of_each_direction(part, config, 1)[:1])])
+        total += volume
+    return total
+
+
+def _best_of_each_direction(piece: Piece, config: CutConfig, offsets: int) -> list[tuple[float, Plane, float]]:
+    """Best plane of each direction, best first: (total hull volume, plane, spacing)."""
+    a, b, c = (piece.vertices[piece.faces[:, k]] for k in range(3))
+    cross = np.cross(b - a, c - a)
+    area = np.linalg.norm(cross, axis=1)
+    found = []
+    for direction in _directions((a + b + c) / 3, area):
+        heights = piece.vertices @ direction
+        low, span = float(heights.min()), float(np.ptp(heights))
+        if span < 100 * TOUCH:
+            continue
+        step = span / (offsets + 1)
+        across = np.abs(cross @ direction) > config.flat_cosine * area
+        flats = _flat_levels((a[across] @ direction - low) / span, area[across], config.flats)
+        planes = [Plane(direction, low + level) for level in (*(step * np.arange(1, offsets + 1)), *(span * flats))]
+        scores = [_volume_after(piece, heights, plane) for plane in planes]
+        best = int(np.argmin(scores))
+        if np.isfinite(scores[best]):
+            found.append((scores[best], planes[best], step))
+    return sorted(found, key=lambda item: item[0])
+
+
+def _directions(centres: np.ndarray, area: np.ndarray) -> Float64[np.ndarray, "D 3"]:
+    """Axes, and the principal axes of the surface where they differ."""
+    deviation = centres - np.average(centres, axis=0, weights=area)
+    vectors = np.linalg.eigh((area[:, None] * deviation).T @ deviation)[1].T
+    return np.concatenate([np.eye(3), vectors[np.abs(vectors).max(axis=1) < 0.995]])
+
+
+def _flat_levels(levels: np.ndarray, area: np.ndarray, count: int) -> Float64[np.ndarray, "L"]:
+    """Levels, as shares of the span, that hold most of the area across a direction; the two ends are left out."""
+    bins = 200
+    index = np.clip(np.round(levels * bins).astype(int), 0, bins)
+    weight = np.bincount(index, weights=area, minlength=bins + 1)
+    weight[:2] = weight[-2:] = 0.0
+    best = [k for k in np.argsort(-weight, kind="stable")[:count] if weight[k] > 0]
+    return np.array([np.average(levels[index == k], weights=area[index == k]) for k in best])
+
+
+# ---- merging and setting back ---------------------------------------------------------------------------------
+
+
+def _merge(
+    pieces: list[Piece], config: CutConfig, *, budget: float
+) -> list[tuple[Float64[np.ndarray, "N 3"], list[Piece]]]:
+    """Merge the pieces whose common hull adds least volume, while the budget lasts and the hull stays near."""
+    groups = {k: (_overlapping(piece, config.overlap), [piece]) for k, piece in enumerate(pieces)}
+    volumes = {k: _hull(points).volume() for k, (points, _) in groups.items()}
+
+    def price(i: int, j: int) -> float:
+        p, q = groups[i][0], groups[j][0]
+        if (p.min(axis=0) > q.max(axis=0) + TOUCH).any() or (q.min(axis=0) > p.max(axis=0) + TOUCH).any():
+            return np.inf
+        return _hull(np.concatenate([p, q])).volume() - volumes[i] - volumes[j]
+
+    prices = {(i, j): price(i, j) for j in groups for i in range(j)}
+    while prices:
+        i, j = min(prices, key=lambda pair: (prices[pair], pair))
+        cost = prices.pop((i, j))
+        if cost > budget:
+            break
+        hull = _hull(np.concatenate([groups[i][0], groups[j][0]]))
+        members = [*groups[i][1], *groups[j][1]]
+        if _face_standoff(hull, members).max() > config.target_distance:
+            continue
+        budget -= max(cost, 0.0)
+        new = max(groups) + 1
+        del groups[i], groups[j]
+        prices = {pair: value for pair, value in prices.items() if not {i, j} & set(pair)}
+        groups[new], volumes[new] = (solid_arrays(hull)[0], members), hull.volume()
+        prices |= {(k, new): price(k, new) for k in groups if k != new}
+    return list(groups.values())
+
+
+def _overlapping(piece: Piece, overlap: float) -> Float64[np.ndarray, "N 3"]:
+    """Return the corners of a piece's hull, those on cuts moved across them."""
+    points = solid_arrays(piece.hull)[0]
     moved = points.copy()
     for plane, side in piece.path:
-        on = np.abs(points @ plane.normal - plane.offset) < 1e-6
-        moved[on] -= side * overlap * plane.normal
-    return manifold3d.Manifold.hull_points(np.ascontiguousarray(moved))
+        moved[np.abs(points @ plane.normal - plane.offset) < TOUCH] -= side * overlap * plane.normal
+    return moved
 
 
-def standoff(piece: Piece) -> float:
+def _face_standoff(hull: Any, pieces: Sequence[Piece]) -> Float64[np.ndarray, "F"]:
+    """Largest distance found from each face of a hull to the surfaces of its pieces [L]."""
     import igl
-    if not hasattr(piece, "_standoff"):
-        mesh = piece.hull.to_mesh64()
-        tri = mesh.vert_properties[:, :3][mesh.tri_verts]
-        points = np.concatenate([tri.mean(axis=1), (tri[:, 0] + tri[:, 1]) / 2, (tri[:, 1] + tri[:, 2]) / 2, (tri[:, 2] + tri[:, 0]) / 2])
-        piece._standoff = float(np.sqrt(igl.point_mesh_squared_distance(np.ascontiguousarray(points), piece.vertices, piece.faces)[0].max()))
-    return piece._standoff
+
+    vertices, faces = solid_arrays(hull)
+    corners = vertices[faces]
+    weights = np.array([[1, 1, 1], [4, 1, 1], [1, 4, 1], [1, 1, 4], [1, 1, 0], [0, 1, 1], [1, 0, 1]], dtype=float)
+    points = np.einsum("sk,fkx->fsx", weights / weights.sum(axis=1, keepdims=True), corners)
+    starts = np.cumsum([0, *(len(piece.vertices) for piece in pieces)])
+    squared = igl.point_mesh_squared_distance(
+        np.ascontiguousarray(points.reshape(-1, 3)),
+        np.concatenate([piece.vertices for piece in pieces]),
+        np.concatenate([piece.faces + start for piece, start in zip(pieces, starts, strict=False)]),
+    )[0]
+    return np.sqrt(squared.reshape(len(faces), -1).max(axis=1))
 
 
-def cut_hulls(solid: Any, config: CutConfig) -> list[np.ndarray]:
-    """Return the points of convex pieces that together cover a solid.
-
-    Args:
-        solid: A manifold3d solid of unit size.
-        config: Where to stop.
-    """
-    pieces = cut_pieces(solid, config)
-    hulls = [fine_hull(piece, config.overlap) for piece in pieces]
-    return merge_pieces(hulls, config.merge_inflation * solid.surface_area())
-
-
-def merge_pieces(hulls: list[Any], budget: float, pieces=None) -> list[Any]:
-    """Merge the hulls whose common hull adds least, while the budget of added volume lasts."""
-    import manifold3d
-    M = manifold3d.Manifold
-    points = [np.ascontiguousarray(h.to_mesh64().vert_properties[:, :3]) for h in hulls]
-    volumes = [h.volume() for h in hulls]
-    alive = set(range(len(hulls)))
-    cost = {}
-
-    def price(i, j):
-        if np.any(points[i].min(0) > points[j].max(0) + 1e-6) or np.any(points[j].min(0) > points[i].max(0) + 1e-6):
-            return np.inf
-        return M.hull_points(np.concatenate([points[i], points[j]])).volume() - volumes[i] - volumes[j]
-
-    for i in sorted(alive):
-        for j in sorted(alive):
-            if i < j:
-                c = price(i, j)
-                if c < budget:
-                    cost[i, j] = c
-    while cost:
-        (i, j), c = min(cost.items(), key=lambda kv: (kv[1], kv[0]))
-        if c > budget:
-            break
-        budget -= max(c, 0.0)
-        h = M.hull_points(np.concatenate([points[i], points[j]]))
-        alive -= {i, j}
-        cost = {k: v for k, v in cost.items() if not {i, j} & set(k)}
-        points.append(np.ascontiguousarray(h.to_mesh64().vert_properties[:, :3]))
-        volumes.append(h.volume())
-        new = len(points) - 1
-        for k in sorted(alive):
-            c = price(k, new)
-            if c < budget:
-                cost[k, new] = c
-        alive.add(new)
-    return [points[i] for i in sorted(alive)]
+def _set_back(hull: Any, pieces: Sequence[Piece], config: CutConfig) -> Float64[np.ndarray, "N 3"]:
+    """Move the faces that stand off the solid back by a share of their stand-off."""
+    vertices, faces = solid_arrays(hull)
+    distance = config.set_back * _face_standoff(hull, pieces)
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    normal = np.cross(b - a, c - a)
+    length = np.linalg.norm(normal, axis=1)
+    for k in np.flatnonzero((distance > config.least_set_back) & (length > 0)):
+        inward = -normal[k] / length[k]
+        offset = float(inward @ a[k] + distance[k])
+        trimmed = hull.trim_by_plane(tuple(inward), offset)
+        removed = hull.volume() - trimmed.volume()
+        lost = sum(piece.solid.trim_by_plane(tuple(-inward), -offset).volume() for piece in pieces)
+        if removed - lost > config.set_back_pays * lost:  # not where the face also lies on the solid
+            hull = trimmed
+    return solid_arrays(hull)[0]
