@@ -8,7 +8,7 @@ from enum import StrEnum
 import numpy as np
 from jaxtyping import Float64, Int32, Int64, UInt8
 
-from generators.band import BandIndex, check_signs
+from generators.band import BandIndex
 from generators.errors import VolumeError
 from generators.marching_table import CENTRE, CORNERS, PatchTable, cube_table, tetrahedra_table
 from generators.volume import SparseVolume
@@ -16,6 +16,9 @@ from physics.mesh import Mesh
 
 EDGE_MARGIN = 0.02
 """Least distance of a vertex from the ends of its lattice edge, as a share of the edge: no two vertices coincide."""
+
+FLAT_SHARE = 1e-6
+"""A gradient shorter than this share of the longest one has no direction worth using."""
 
 CHUNK = 1 << 19
 """Vertices whose normals are taken at once; bounds the memory, not the result."""
@@ -43,7 +46,8 @@ def extract_surface(volume: SparseVolume, *, method: SurfaceMethod = SurfaceMeth
 
     A vertex is named by its lattice edge, so that cells share it exactly and no tolerance is needed to weld. Closed,
     manifold, oriented and free of self-intersections by construction (see `marching_table`), for any values. Features
-    thinner than two voxels and sharp edges are rounded off by about one voxel.
+    thinner than two voxels and sharp edges are rounded off by about one voxel. Never open, whatever the band: each cell
+    at a crossed lattice edge is cut or refused, and a face of the mesh ends only on sides of cells with such an edge.
 
     Args:
         volume: Narrow band of signed distance [m].
@@ -53,10 +57,9 @@ def extract_surface(volume: SparseVolume, *, method: SurfaceMethod = SurfaceMeth
         Mesh in the frame of the volume [m]; every normal is a finite unit vector.
 
     Raises:
-        VolumeError: The band breaks an invariant of `SparseVolume`, or nothing is inside.
+        VolumeError: A crossed cell lacks a corner in the band, or the volume holds no surface.
     """
     index = BandIndex.of(volume)
-    check_signs(volume, index)
     cells = _crossed_cells(volume, index)
     table = cube_table() if method is SurfaceMethod.CUBES else tetrahedra_table()
     slots = _vertex_slots(cells, table, volume)
@@ -68,12 +71,14 @@ def extract_surface(volume: SparseVolume, *, method: SurfaceMethod = SurfaceMeth
     share = np.clip(share, EDGE_MARGIN, 1 - EDGE_MARGIN)[:, None]
     start = volume.coords[lower]
     points = start + share * (volume.coords[upper] - start)
-    faces, middles = _faces(cells, table, numbers, len(slots))
-    del numbers, slots, lower, upper, start
-    points = np.concatenate([points, *(_middles(points, middles))])
+    faces, loops = _faces(cells, table, numbers, len(slots))
+    del numbers, slots, start
+    gradients = _edge_gradients(volume, index, lower, upper, share)
+    middles = np.concatenate([np.empty((0, 3)), *(points[loop].mean(axis=1) for loop in loops)])
+    points = np.concatenate([points, middles])
+    gradients = np.concatenate([gradients, _gradients(volume, index, middles)])
     vertices = points * volume.voxel_size + np.asarray(volume.origin)
-    mesh = Mesh(vertices, faces)
-    return Mesh(mesh.vertices, mesh.faces, _unit(_gradients(volume, index, points), mesh))
+    return Mesh(vertices, faces, _unit(gradients, vertices, faces))
 
 
 def field_normals(volume: SparseVolume, vertices: Float64[np.ndarray, "V 3"]) -> Float64[np.ndarray, "V 3"]:
@@ -98,29 +103,36 @@ def field_normals(volume: SparseVolume, vertices: Float64[np.ndarray, "V 3"]) ->
 
 def _crossed_cells(volume: SparseVolume, index: BandIndex) -> _Cells:
     negative = volume.values < 0
-    found = []
+    lowest = np.zeros(len(negative), dtype=bool)
+    everything = np.arange(len(negative))
     for axis in range(3):
-        upper = index.rows_at(index.keys + index.strides[axis])
-        rows = np.flatnonzero((upper >= 0) & (negative != negative[upper]))
-        u, v = (index.strides[a] for a in range(3) if a != axis)
-        keys = index.keys[rows]
-        found += [keys, keys - u, keys - v, keys - u - v]
-    keys = np.unique(np.concatenate(found))
+        upper = index.neighbours(everything, axis, 1)
+        edges = index.keys[(upper >= 0) & (negative != negative[upper])]
+        u, v = (int(index.strides[a]) for a in range(3) if a != axis)
+        for back in (0, u, v, u + v):
+            rows = index.rows_at(edges - back)
+            _refuse(index, edges[rows < 0] - back, CORNERS[0])
+            lowest[rows] = True
+    keys = index.keys[lowest]
     if not len(keys):
         raise VolumeError("no lattice edge changes sign: the volume holds no surface")
     corners = np.empty((8, len(keys)), dtype=np.int32)
     patterns = np.zeros(len(keys), dtype=np.uint8)
     for n, offset in enumerate(CORNERS):
         rows = index.rows_at(keys + offset @ index.strides)
-        if (rows < 0).any():
-            bad = index.nodes(keys[rows < 0][:1])[0]
-            raise VolumeError(
-                f"the surface crosses the cell at node {bad}, whose corner {bad + offset} is not in the band "
-                f"({int((rows < 0).sum())} such cells); widen the band"
-            )
+        _refuse(index, keys[rows < 0], offset)
         corners[n] = rows
         patterns |= negative[rows].astype(np.uint8) << np.uint8(n)
     return _Cells(corners, patterns)
+
+
+def _refuse(index: BandIndex, cells: np.ndarray, corner: np.ndarray) -> None:
+    if len(cells):
+        bad = index.nodes(cells[:1])[0]
+        raise VolumeError(
+            f"the surface crosses the cell at node {bad}, whose corner {bad + corner} is not in the band "
+            f"({len(cells)} such cells); widen the band"
+        )
 
 
 def _vertex_slots(cells: _Cells, table: PatchTable, volume: SparseVolume) -> Int64[np.ndarray, "V"]:
@@ -188,8 +200,17 @@ def _middle_numbers(cells: _Cells, table: PatchTable, numbers: np.ndarray, verte
     return middle, loops
 
 
-def _middles(points: Float64[np.ndarray, "V 3"], loops: list[np.ndarray]) -> list[Float64[np.ndarray, "M 3"]]:
-    return [points[loop].mean(axis=1) for loop in loops]
+def _edge_gradients(
+    volume: SparseVolume, index: BandIndex, lower: np.ndarray, upper: np.ndarray, share: Float64[np.ndarray, "V 1"]
+) -> Float64[np.ndarray, "V 3"]:
+    """Return the gradient at points on lattice edges, between those at both ends [per voxel]."""
+    used = np.zeros(len(volume.values), dtype=bool)
+    used[lower], used[upper] = True, True
+    rows = np.flatnonzero(used)
+    place = np.cumsum(used, dtype=np.int32) - 1
+    gradients = _node_gradients(volume, index, rows)
+    low, high = gradients[place[lower]], gradients[place[upper]]
+    return low + share * (high - low)
 
 
 def _gradients(volume: SparseVolume, index: BandIndex, points: Float64[np.ndarray, "P 3"]) -> np.ndarray:
@@ -203,39 +224,40 @@ def _gradients(volume: SparseVolume, index: BandIndex, points: Float64[np.ndarra
             weight = np.prod(np.where(offset == 1, share, 1 - share), axis=1)
             use = np.flatnonzero(weight > 0)
             keys = index.keys_at(base[use] + offset)
-            near, place = np.unique(keys, return_inverse=True)
-            out[begin + use] += weight[use, None] * _node_gradients(volume, index, near)[place.reshape(-1)]
+            rows = index.rows_at(keys)
+            use, rows = use[rows >= 0], rows[rows >= 0]
+            out[begin + use] += weight[use, None] * _node_gradients(volume, index, rows)
     return out
 
 
-def _node_gradients(volume: SparseVolume, index: BandIndex, keys: np.ndarray) -> Float64[np.ndarray, "M 3"]:
-    """Return central differences at nodes, one-sided at the rim of the band, zero outside it [per voxel]."""
-    rows = index.rows_at(keys)
-    here = volume.values[rows].astype(np.float64)
-    out = np.zeros((len(keys), 3))
+def _node_gradients(volume: SparseVolume, index: BandIndex, rows: np.ndarray) -> Float64[np.ndarray, "M 3"]:
+    """Return central differences at band nodes, one-sided at the rim of the band [per voxel]."""
+    here = volume.values[rows]
+    out = np.empty((len(rows), 3))
     for axis in range(3):
-        after, before = (index.rows_at(keys + sign * index.strides[axis]) for sign in (1, -1))
+        after, before = (index.neighbours(rows, axis, sign) for sign in (1, -1))
         high = np.where(after >= 0, volume.values[after], here)
         low = np.where(before >= 0, volume.values[before], here)
-        steps = (after >= 0).astype(int) + (before >= 0)
-        out[:, axis] = np.where(rows >= 0, (high - low) / np.maximum(steps, 1), 0)
+        steps = (after >= 0).astype(np.int8) + (before >= 0)
+        out[:, axis] = (high.astype(np.float64) - low) / np.maximum(steps, 1)
     return out
 
 
-def _unit(gradients: Float64[np.ndarray, "V 3"], mesh: Mesh) -> Float64[np.ndarray, "V 3"]:
+def _unit(gradients: np.ndarray, vertices: np.ndarray, faces: np.ndarray) -> Float64[np.ndarray, "V 3"]:
     """Return unit normals; where the field is flat (the middle of a thin sheet) the mean of the faces around."""
-    length = np.linalg.norm(gradients, axis=1)
-    floor = 1e-6 * float(length.max())
-    flat = np.flatnonzero(~(length > floor))
+    length = np.sqrt(np.einsum("vi,vi->v", gradients, gradients))
+    flat = np.flatnonzero(~(length > FLAT_SHARE * float(length.max())))
     if len(flat):
+        around = faces[np.isin(faces, flat).any(axis=1)]
+        a, b, c = (vertices[around[:, side]] for side in range(3))
+        cross = np.cross(b - a, c - a)
         sums = np.zeros_like(gradients)
-        touching = np.isin(mesh.faces, flat).any(axis=1)
-        faces = mesh.faces[touching]
         for side in range(3):
-            np.add.at(sums, faces[:, side], mesh.face_cross[touching])
+            np.add.at(sums, around[:, side], cross)
         gradients[flat] = sums[flat]
         length = np.linalg.norm(gradients, axis=1)
         if not (length > 0).all():
             bad = int(np.argmin(length))
-            raise VolumeError(f"vertex {bad} at {mesh.vertices[bad]} m has neither a gradient nor a face normal")
-    return gradients / length[:, None]
+            raise VolumeError(f"vertex {bad} at {vertices[bad]} m has neither a gradient nor a face normal")
+    gradients /= length[:, None]
+    return gradients
