@@ -1,8 +1,13 @@
 """MuJoCo behind the engine contract. This file owns `mujoco`; `mujoco_spec` builds the model that it runs."""
 
+# The bindings of MuJoCo are compiled and carry no types.
+# pyright: reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +15,7 @@ import numpy as np
 from physics.engine import GROUND, Contacts, State, World
 from physics.errors import EngineError
 from physics.mass import MassProperties
-from physics.model import Joint
+from physics.model import Joint, JointKind
 from physics.mujoco_spec import MujocoConfig, body_name, compile_world
 from physics.pose import Pose
 
@@ -26,7 +31,22 @@ def open_mujoco(world: World, *, timestep_scale: float = 1.0, config: MujocoConf
     Raises:
         EngineError: MuJoCo refuses the world (its own words are in the text).
     """
-    return MujocoEngine(world, timestep_scale=timestep_scale, config=config or MujocoConfig())
+    return MujocoEngine(world, compile_world(world, timestep_scale=timestep_scale, config=config or MujocoConfig()))
+
+
+def load_mujoco_file(path: Path, world: World) -> MujocoEngine:
+    """Load an MJCF file as any user of stock MuJoCo would, as an engine on the world that it was written from.
+
+    Raises:
+        EngineError: MuJoCo cannot load the file, or it lacks a body of the world.
+    """
+    import mujoco
+
+    try:
+        model = mujoco.MjModel.from_xml_path(os.fspath(path))
+        return MujocoEngine(world, model)
+    except (ValueError, KeyError) as error:
+        raise EngineError(f"mujoco cannot load {path}: {' '.join(str(error).split())}") from error
 
 
 @dataclass(frozen=True)
@@ -46,13 +66,13 @@ class MujocoEngine:
     limits = ("MuJoCo has no coefficient of restitution: impacts are inelastic, bounce height is not tested here",)
     """What this engine cannot represent."""
 
-    def __init__(self, world: World, *, timestep_scale: float, config: MujocoConfig):
+    def __init__(self, world: World, model: Any):
         import mujoco
 
         self.version = mujoco.__version__
         self._mujoco = mujoco
-        self._model = compile_world(world, timestep_scale=timestep_scale, config=config)
-        self._data = mujoco.MjData(self._model)
+        self._model = model
+        self._data = mujoco.MjData(model)
         self._free = tuple(self._free_body(p.name) for p in world.placements if not p.fixed)
         self._names = self._contact_names(world)
         self._children: tuple[tuple[str, Joint], ...] = tuple(
@@ -60,7 +80,7 @@ class MujocoEngine:
         )
         mujoco.mj_forward(self._model, self._data)
         self._wrenched = False
-        self._broken = ""
+        self._past: dict[int, int] = {}
 
     @property
     def timestep(self) -> float:
@@ -68,18 +88,31 @@ class MujocoEngine:
         return float(self._model.opt.timestep)
 
     def set_state(self, state: State) -> None:
-        """Put bodies at the poses and velocities of `state` and forget warm starts and contacts."""
+        """Put bodies at the poses and velocities of `state` and forget warm starts and contacts.
+
+        Bodies that `state` does not name keep theirs. A body that hangs on a joint takes the coordinate and speed that
+        its row has along the joint's axis.
+        """
         mujoco, model, data = self._mujoco, self._model, self._data
+        known = {free.name: free for free in self._free}
+        hung = {body_name(placement, joint.child): (placement, joint) for placement, joint in self._children}
+        unknown = [name for name in state.names if name not in known and name not in hung]
+        if unknown:
+            raise EngineError(f"mujoco: no moving body {unknown[0]!r}; moving bodies: {[*known, *hung]}")
         kept = data.qpos.copy(), data.qvel.copy()
+        self._past = self._warning_counts()  # mj_resetData forgets them; health() must not
         mujoco.mj_resetData(model, data)
         data.qpos[:], data.qvel[:] = kept
         data.time = state.time
-        known = {free.name: free for free in self._free}
+        self._wrenched = False
         for row, name in enumerate(state.names):
-            if name not in known:
-                raise EngineError(f"mujoco: no free body {name!r}; free bodies: {list(known)}")
-            self._put(known[name], state, row)
+            if name in known:
+                self._put(known[name], state, row)
         mujoco.mj_forward(model, data)
+        for name, (placement, joint) in hung.items():
+            if name in state.names and joint.kind is not JointKind.FIXED:
+                self._put_joint(placement, joint, state, state.names.index(name))
+                mujoco.mj_forward(model, data)
 
     def step(self, count: int = 1) -> None:
         """Advance by `count` steps; a wrench acts during the first of them only."""
@@ -129,6 +162,8 @@ class MujocoEngine:
     def apply_wrench(self, name: str, force: np.ndarray, torque: np.ndarray) -> None:
         """Apply a force [N] at the centre of mass and a torque [N m], in W, during the next step only."""
         # xfrc_applied acts at the body's centre of mass (MuJoCo manual, Computation: Applied force).
+        if name not in {*(free.name for free in self._free), *(body_name(p, j.child) for p, j in self._children)}:
+            raise EngineError(f"mujoco: no moving body {name!r}; moving bodies: {[free.name for free in self._free]}")
         body = self._model.body(name).id
         self._data.xfrc_applied[body, :3] += force
         self._data.xfrc_applied[body, 3:] += torque
@@ -148,17 +183,23 @@ class MujocoEngine:
         """Return every MuJoCo warning since loading, and any value that is no number."""
         data = self._data
         found = [
-            f"{self._mujoco.mjtWarning(kind).name}: {int(warning.number)} times (last at {int(warning.lastinfo)})"
-            for kind, warning in enumerate(data.warning)
-            if warning.number > 0
+            f"{self._mujoco.mjtWarning(kind).name}: {count} times" for kind, count in self._warning_counts().items()
         ]
-        if not (np.isfinite(data.qpos).all() and np.isfinite(data.qvel).all()):
+        if not (np.isfinite(data.qpos).all() and np.isfinite(data.qvel).all() and np.isfinite(data.qacc).all()):
             found.append("the state holds values that are no numbers")
         return tuple(found)
 
     def close(self) -> None:
         """Release MuJoCo's memory."""
         del self._data, self._model
+
+    def _warning_counts(self) -> dict[int, int]:
+        """Return how often each kind of warning was raised since loading."""
+        counts = dict(self._past)
+        for kind, warning in enumerate(self._data.warning):
+            if warning.number > 0:
+                counts[kind] = counts.get(kind, 0) + int(warning.number)
+        return dict(sorted(counts.items()))
 
     def _free_body(self, name: str) -> _FreeBody:
         body = self._model.body(name)
@@ -181,6 +222,31 @@ class MujocoEngine:
         data.qpos[free.qpos + 3 : free.qpos + 7] = X_WB.quaternion
         data.qvel[free.qvel : free.qvel + 3] = state.linear_velocities[row] - np.cross(spin, arm)
         data.qvel[free.qvel + 3 : free.qvel + 6] = X_WB.inverse().rotate(spin)
+
+    def _put_joint(self, placement: str, joint: Joint, state: State, row: int) -> None:
+        """Write one joint's coordinate and speed from the pose and velocity of its child, whose parent is in place."""
+        model, data = self._model, self._data
+        address = model.joint(body_name(placement, joint.name))
+        child = model.body(body_name(placement, joint.child)).id
+        parent = int(model.body_parentid[child])
+        X_WP = Pose.from_quaternion(data.xquat[parent], data.xpos[parent])
+        X_WC = Pose.from_quaternion(state.quaternions[row], state.positions[row])
+        X_CC = X_WP.compose(joint.X_PC).inverse().compose(X_WC)
+        axis = X_WC.rotate(joint.axis)
+        velocity = np.zeros(6)  # of the parent at its centre of mass, axes of W: rotation, translation
+        self._mujoco.mj_objectVelocity(model, data, self._mujoco.mjtObj.mjOBJ_BODY, parent, velocity, 0)
+        if joint.kind is JointKind.REVOLUTE:
+            w, *v = X_CC.quaternion
+            turn = 2 * float(np.arctan2(joint.axis @ v, w))
+            coordinate = (turn + np.pi) % (2 * np.pi) - np.pi
+            speed = float((state.angular_velocities[row] - velocity[:3]) @ axis)
+        else:
+            coordinate = float(joint.axis @ X_CC.position)
+            arm = X_WC.apply(model.body_ipos[child]) - data.xipos[parent]
+            carried = velocity[3:] + np.cross(velocity[:3], arm)
+            speed = float((state.linear_velocities[row] - carried) @ axis)
+        data.qpos[address.qposadr[0]] = coordinate
+        data.qvel[address.dofadr[0]] = speed
 
     def _row(self, free: _FreeBody) -> tuple[str, Any, Any, Any, Any]:
         data = self._data

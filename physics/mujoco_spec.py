@@ -1,8 +1,14 @@
-"""Worlds and models as MuJoCo specifications: explicit inertials, hull geoms, and the options they are verified with."""
+"""Worlds and models as MuJoCo specifications: explicit inertials, hull geoms, options of the verification."""
+
+# The bindings of MuJoCo are compiled and carry no types.
+# pyright: reportAttributeAccessIssue=false
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +17,7 @@ from physics.engine import GROUND, Placement, World
 from physics.errors import EngineError
 from physics.mass import MassProperties
 from physics.materials import Material
+from physics.mesh import Mesh
 from physics.model import Body, Joint, JointKind
 from physics.pose import Pose
 
@@ -37,32 +44,69 @@ class MujocoConfig:
     """Arena for the contacts and constraints of one hull [byte]."""
 
 
+@dataclass
+class MeshNames:
+    """The meshes of one specification, so that each is stored once."""
+
+    names: dict[str, str] = field(default_factory=dict)
+    """Name of every mesh by its digest."""
+    files: Mapping[str, str] | None = None
+    """File of every mesh by its digest; None to store vertices in the specification."""
+
+
 def compile_world(world: World, *, timestep_scale: float, config: MujocoConfig) -> Any:
     """Return a compiled `mujoco.MjModel` of a world.
 
     Raises:
         EngineError: A free body lacks hulls or mass properties, or MuJoCo refuses the model.
     """
+    spec = make_spec(world, timestep_scale=timestep_scale, config=config, meshes=MeshNames())
+    try:
+        return spec.compile()
+    except ValueError as error:
+        raise EngineError(f"mujoco refuses the world: {' '.join(str(error).split())}") from error
+
+
+def write_world_xml(
+    world: World, path: Path, *, mesh_files: Mapping[str, str], name: str, config: MujocoConfig
+) -> None:
+    """Write a world as MJCF whose meshes are files.
+
+    Args:
+        world: What to write; poses are written as they are.
+        path: The XML file.
+        mesh_files: File of every hull mesh by its digest, relative to the folder of `path`.
+        name: Name of the model.
+        config: Solver and contact settings.
+
+    Raises:
+        EngineError: MuJoCo cannot load a mesh file or refuses the world.
+    """
+    spec = make_spec(world, timestep_scale=1.0, config=config, meshes=MeshNames(files=mesh_files))
+    spec.modelname = name
+    spec.modelfiledir = os.fspath(path.parent)
+    try:
+        spec.compile()
+        text = spec.to_xml()
+    except ValueError as error:
+        raise EngineError(f"mujoco refuses scene {name!r}: {' '.join(str(error).split())}") from error
+    path.write_text(text, encoding="utf-8")
+
+
+def make_spec(world: World, *, timestep_scale: float, config: MujocoConfig, meshes: MeshNames) -> Any:
+    """Return the `mujoco.MjSpec` of a world: ground, placements, options."""
     import mujoco
 
     spec = mujoco.MjSpec()
     spec.modelname = "world"
     set_options(spec, world, timestep_scale=timestep_scale, config=config)
     if world.ground is not None:
-        ground = spec.worldbody.add_geom(
-            name=GROUND,
-            type=mujoco.mjtGeom.mjGEOM_PLANE,
-            size=[0.0, 0.0, 1.0],
-            **contact_settings(world.ground, config),
-        )
-        ground.margin = 0.0
-    meshes: dict[str, str] = {}
+        settings = contact_settings(world.ground, config)
+        plane = mujoco.mjtGeom.mjGEOM_PLANE
+        spec.worldbody.add_geom(name=GROUND, type=plane, size=[0.0, 0.0, 1.0], margin=0.0, **settings)
     for placement in world.placements:
         add_placement(spec, placement, config, meshes)
-    try:
-        return spec.compile()
-    except ValueError as error:
-        raise EngineError(f"mujoco refuses the world: {' '.join(str(error).split())}") from error
+    return spec
 
 
 def set_options(spec: Any, world: World, *, timestep_scale: float, config: MujocoConfig) -> None:
@@ -110,14 +154,14 @@ def body_name(placement: str, body: str) -> str:
     return f"{placement}/{body}"
 
 
-def add_placement(spec: Any, placement: Placement, config: MujocoConfig, meshes: dict[str, str]) -> Any:
+def add_placement(spec: Any, placement: Placement, config: MujocoConfig, meshes: MeshNames) -> Any:
     """Add a model to a specification: a free or fixed root body, and the tree that hangs on it.
 
     Args:
         spec: `mujoco.MjSpec` that is added to.
         placement: What to add, and where.
         config: Contact settings.
-        meshes: Name of every mesh in the specification by its digest, so that each is stored once; added to.
+        meshes: The meshes that the specification holds; added to.
 
     Returns:
         The root body of the specification.
@@ -148,7 +192,7 @@ def set_inertial(body: Any, inertial: MassProperties) -> None:
 
 
 def _add_child(
-    spec: Any, placement: Placement, joint: Joint, parent: Any, config: MujocoConfig, meshes: dict[str, str]
+    spec: Any, placement: Placement, joint: Joint, parent: Any, config: MujocoConfig, meshes: MeshNames
 ) -> Any:
     import mujoco
 
@@ -177,7 +221,7 @@ def _add_body(
     body: Body,
     X_PB: Pose,
     config: MujocoConfig,
-    meshes: dict[str, str],
+    meshes: MeshNames,
     *,
     fixed: bool,
 ) -> Any:
@@ -193,20 +237,18 @@ def _add_body(
     return added
 
 
-def _add_hull(
-    spec: Any, body: Any, mesh: Any, material: Material, config: MujocoConfig, meshes: dict[str, str]
-) -> None:
+def _add_hull(spec: Any, body: Any, mesh: Mesh, material: Material, config: MujocoConfig, meshes: MeshNames) -> None:
     import mujoco
 
-    if mesh.digest not in meshes:
-        meshes[mesh.digest] = f"hull_{len(meshes):05d}"
-        spec.add_mesh(
-            name=meshes[mesh.digest],
-            uservert=np.asarray(mesh.vertices).ravel(),
-            userface=np.asarray(mesh.faces).ravel(),
-            # Inertials are explicit; a surface integral never fails on a hull that is small.
-            inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_CONVEX,
-        )
-    body.add_geom(
-        type=mujoco.mjtGeom.mjGEOM_MESH, meshname=meshes[mesh.digest], margin=0.0, **contact_settings(material, config)
-    )
+    if mesh.digest not in meshes.names:
+        meshes.names[mesh.digest] = name = f"hull_{len(meshes.names):05d}"
+        # Inertials are explicit; the integral over the hull never fails on a mesh that is small.
+        stored: dict[str, Any] = {"name": name, "inertia": mujoco.mjtMeshInertia.mjMESH_INERTIA_CONVEX}
+        if meshes.files is None:
+            stored |= {"uservert": np.ravel(mesh.vertices), "userface": np.ravel(mesh.faces)}
+        else:
+            stored["file"] = meshes.files[mesh.digest]
+        spec.add_mesh(**stored)
+    name = meshes.names[mesh.digest]
+    kind = mujoco.mjtGeom.mjGEOM_MESH
+    body.add_geom(type=kind, meshname=name, group=3, margin=0.0, **contact_settings(material, config))

@@ -131,36 +131,34 @@ def place_above(
     base, top = height, height
     for model in objects:
         points = hull_points(model)
-        pose = None
-        for _ in range(config.tries):
-            turned = Pose.random_rotation(rng)
-            outline = turned.apply(points)
-            spot = _random_spot(footprint(outline), region, rng, config.gap)
-            if spot is not None and all(separated(footprint(outline) + spot, other, config.gap) for other in layer):
-                pose = turned
-                break
-        if pose is None:
+        found = _random_turn(points, region, layer, rng, config)
+        if found is None:
             layer, base = [], top + config.pour_clearance
-            pose, outline, spot = _fitting_turn(points, model, region, rng, config)
-        poses.append(Pose(np.array([*spot, base - outline[:, 2].min()]), pose.quaternion))
+            found = _random_turn(points, region, layer, rng, config)
+        if found is None:
+            raise SceneError(
+                f"{model.name} ({np.ptp(points, axis=0).round(3)} m) does not fit above a region of "
+                f"{(2 * region.half).round(3)} m; leave it out or enlarge the support"
+            )
+        turned, spot = found
+        outline = turned.apply(points)
+        poses.append(Pose(np.array([*spot, base - outline[:, 2].min()]), turned.quaternion))
         layer.append(footprint(outline) + spot)
         top = max(top, base + float(np.ptp(outline[:, 2])))
     return poses
 
 
-def _fitting_turn(
-    points: np.ndarray, model: Model, region: Region, rng: np.random.Generator, config: PlaceConfig
-) -> tuple[Pose, np.ndarray, np.ndarray]:
+def _random_turn(
+    points: np.ndarray, region: Region, layer: list[np.ndarray], rng: np.random.Generator, config: PlaceConfig
+) -> tuple[Pose, Float64[np.ndarray, "2"]] | None:
+    """Return a random orientation and a shift that keep clear of a layer, or None when none is found."""
     for _ in range(config.tries):
         turned = Pose.random_rotation(rng)
-        outline = turned.apply(points)
-        spot = _random_spot(footprint(outline), region, rng, config.gap)
-        if spot is not None:
-            return turned, outline, spot
-    raise SceneError(
-        f"{model.name} ({np.ptp(points, axis=0).round(3)} m) does not fit above a region of "
-        f"{(2 * region.half).round(3)} m; leave it out or enlarge the support"
-    )
+        outline = footprint(turned.apply(points))
+        spot = _random_spot(outline, region, rng, config.gap)
+        if spot is not None and all(separated(outline + spot, other, config.gap) for other in layer):
+            return turned, spot
+    return None
 
 
 def _find_room(

@@ -1,0 +1,303 @@
+"""The spine: from a request to a certified asset or a rejection with its reason. Start reading here.
+
+    request -> blueprint -> surface -> hulls -> drops in two engines -> agreement -> certificate
+
+Each step is a pure function from a `Draft` to a longer `Draft`, or to a `Rejection`. The executors run the same
+functions as stages, one by one, in isolated processes; `build_asset` runs them in a row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from physics.drop_pybullet import open_pybullet
+from physics.mass_checks import MassCheckConfig, check_mass, check_readback
+
+from generators.blueprint import Blueprint, BodyBlueprint, PartBlueprint
+from generators.errors import ParameterError
+from generators.procedural import ProceduralGenerator
+from generators.surface import extract_surface, field_normals
+from physics.agreement import check_agreement
+from physics.check import Check, Verdict
+from physics.drop import run_drops
+from physics.drop_mujoco import open_mujoco
+from physics.drop_record import DropConfig, DropRecord
+from physics.engine import Placement, World
+from physics.floors import EngineFloors, OpenEngine
+from physics.hulls import HullConfig, decompose_body
+from physics.mass import combine_masses, integrate_mesh
+from physics.materials import find_material
+from physics.mesh import Mesh
+from physics.model import Body, Joint, JointKind, Model, Part
+from physics.pose import Pose
+from physics.simplify import simplify_mesh
+from physics.validity import ValidityConfig, check_validity
+from scenegen.assets.asset import Asset, make_asset
+from scenegen.assets.certificate import Certificate, certify
+from scenegen.pipeline.stage import Rejection
+from scenegen.provenance import item_rng
+
+
+@dataclass(frozen=True)
+class AssetRequest:
+    """One object to be made."""
+
+    item_id: str
+    """Stable name of the item in its run."""
+    seed: int
+    """Seed of the run; every draw comes from (seed, item_id, purpose)."""
+    family: str
+    """Name of the object family."""
+    resolution: int
+    """Voxels along the longest side [1]."""
+    parameters: dict[str, float] = field(default_factory=dict)
+    """Family parameters that are given instead of drawn [m] or [1]."""
+
+
+@dataclass(frozen=True)
+class SurfaceConfig:
+    """How a volume becomes a surface that is judged."""
+
+    simplify_tolerance_voxels: float = 0.1
+    """Largest shift of the surface when triangles are merged [voxels]; a quarter is the recommended ceiling."""
+    validity: ValidityConfig = field(default_factory=ValidityConfig)
+    mass: MassCheckConfig = field(default_factory=MassCheckConfig)
+
+
+@dataclass(frozen=True)
+class BatteryConfig:
+    """The drop tests, and what perfect solids show in each engine under the same settings."""
+
+    ground: str
+    """Material of the ground."""
+    drop: DropConfig
+    floors: tuple[EngineFloors, ...]
+    """One entry an engine, measured on reference solids."""
+    mass: MassCheckConfig = field(default_factory=MassCheckConfig)
+
+    def floors_of(self, engine: str) -> EngineFloors:
+        """Return the floors of one engine."""
+        return next(floors for floors in self.floors if floors.engine == engine)
+
+
+@dataclass(frozen=True)
+class BuildConfig:
+    """Everything `build_asset` needs to know."""
+
+    surface: SurfaceConfig
+    hulls: HullConfig
+    battery: BatteryConfig
+
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """An asset in the making: what is known so far, and the evidence."""
+
+    request: AssetRequest
+    blueprint: Blueprint
+    model: Model | None = None
+    checks: tuple[Check, ...] = ()
+    drops: tuple[DropRecord, ...] = ()
+    fallbacks: tuple[str, ...] = ()
+    """Degraded steps; a certificate with any is not a PASS."""
+    notes: tuple[str, ...] = ()
+    """Steps that took another way to the same limits, such as finer hulls after coarse ones failed."""
+
+    @property
+    def solid(self) -> Model:
+        """The model, known to be there after `extract_solid`."""
+        if self.model is None:
+            raise ValueError(f"{self.request.item_id} has no surface yet: run extract_solid first")
+        return self.model
+
+
+@dataclass(frozen=True, eq=False)
+class CertifiedAsset:
+    """An asset and the evidence for it."""
+
+    asset: Asset
+    certificate: Certificate
+
+
+def build_asset(request: AssetRequest, config: BuildConfig) -> CertifiedAsset | Rejection:
+    """Make one asset from its request, or say why it cannot be certified."""
+    steps = (
+        (extract_solid, config.surface),
+        (decompose_solid, config.hulls),
+        (drop_in_mujoco, config.battery),
+        (drop_in_pybullet, config.battery),
+        (compare_engines, config.battery),
+        (certify_draft, config.battery),
+    )
+    result = draw_blueprint(request, None)
+    for step, step_config in steps:
+        if isinstance(result, Rejection):
+            break
+        result = step(result, step_config)
+    return result
+
+
+def draw_blueprint(request: AssetRequest, config: None) -> Draft | Rejection:
+    """Draw the object as volumes."""
+    rng = item_rng(request.seed, request.item_id, "generate")
+    try:
+        blueprint = ProceduralGenerator().generate(
+            request.family, rng=rng, resolution=request.resolution, parameters=dict(request.parameters) or None
+        )
+    except ParameterError as error:
+        return Rejection(
+            stage="generate",
+            reason="impossible parameters",
+            value=float("nan"),
+            limit=None,
+            unit="",
+            message=str(error),
+        )
+    return Draft(request, blueprint)
+
+
+def extract_solid(draft: Draft, config: SurfaceConfig) -> Draft | Rejection:
+    """Read the surfaces off the volumes; check geometry (G1 to G8) and mass (I1 to I4)."""
+    notes: list[str] = []
+    bodies = tuple(_solid_body(body, config, notes) for body in draft.blueprint.bodies)
+    joints = tuple(
+        Joint(
+            j.name,
+            JointKind(j.kind),
+            j.parent,
+            j.child,
+            Pose.translation(*j.position),
+            np.array(j.axis),
+            j.lower,
+            j.upper,
+        )
+        for j in draft.blueprint.joints
+    )
+    checks = [
+        check
+        for body, plan in zip(bodies, draft.blueprint.bodies, strict=True)
+        for part, part_plan in zip(body.parts, plan.parts, strict=True)
+        for check in check_validity(
+            part.surface,
+            body=_place(body, part),
+            config=config.validity,
+            declared_components=part_plan.components,
+            declared_genus=part_plan.genus,
+        )
+    ]
+    checks += [check for body in bodies for check in check_mass(body, config=config.mass)]
+    model = Model(draft.blueprint.family, bodies, joints)
+    return _extend(draft, "surface", checks, model=model, notes=draft.notes + tuple(notes))
+
+
+def decompose_solid(draft: Draft, config: HullConfig) -> Draft | Rejection:
+    """Cover every body with convex hulls of known error (H1 to H7)."""
+    bodies: list[Body] = []
+    checks: list[Check] = []
+    notes: list[str] = []
+    for body in draft.solid.bodies:
+        # The hulls of the last rung are measured like those of the first: escalation is no degraded step.
+        covered, body_checks, escalations = decompose_body(body, config=config)
+        bodies.append(covered)
+        checks += body_checks
+        notes += escalations
+    model = replace(draft.solid, bodies=tuple(bodies))
+    return _extend(draft, "hulls", checks, model=model, notes=draft.notes + tuple(notes))
+
+
+def drop_in_mujoco(draft: Draft, config: BatteryConfig) -> Draft | Rejection:
+    """Run the battery of drops in MuJoCo."""
+    return _drop(draft, config, "mujoco", open_mujoco)
+
+
+def drop_in_pybullet(draft: Draft, config: BatteryConfig) -> Draft | Rejection:
+    """Run the battery of drops in PyBullet."""
+    return _drop(draft, config, "pybullet", open_pybullet)
+
+
+def compare_engines(draft: Draft, config: BatteryConfig) -> Draft | Rejection:
+    """Start each engine at the other's rest poses; both must agree on the equilibria (D12)."""
+    checks = check_agreement(
+        draft.solid,
+        *draft.drops,
+        open_mujoco,
+        open_pybullet,
+        ground=find_material(config.ground),
+        floors=config.floors,
+        config=config.drop,
+        symmetry_axis=_symmetry_axis(draft),
+    )
+    return _extend(draft, "agreement", checks)
+
+
+def certify_draft(draft: Draft, config: BatteryConfig) -> CertifiedAsset | Rejection:
+    """Turn a draft that survived every stage into an asset and its certificate."""
+    asset = make_asset(draft)
+    certificate = certify(asset, draft, floors=config.floors)
+    if certificate.verdict in (Verdict.FAIL, Verdict.UNDECIDED):
+        missing = ", ".join(certificate.missing)
+        return Rejection("certify", f"verdict {certificate.verdict}", np.nan, None, "", f"evidence missing: {missing}")
+    return CertifiedAsset(asset, certificate)
+
+
+def _solid_body(plan: BodyBlueprint, config: SurfaceConfig, notes: list[str]) -> Body:
+    parts = tuple(
+        Part(part.name, _surface_of(part, config, notes), find_material(part.material)) for part in plan.parts
+    )
+    masses = [integrate_mesh(part.surface, density=part.material.density) for part in parts]
+    return Body(plan.name, parts, mass_properties=combine_masses(masses))
+
+
+def _surface_of(plan: PartBlueprint, config: SurfaceConfig, notes: list[str]) -> Mesh:
+    result = simplify_mesh(
+        extract_surface(plan.volume), tolerance=config.simplify_tolerance_voxels * plan.volume.voxel_size
+    )
+    if result.fallback:
+        notes.append(f"{plan.name}: {result.fallback}")
+    return Mesh(result.mesh.vertices, result.mesh.faces, field_normals(plan.volume, result.mesh.vertices))
+
+
+def _drop(draft: Draft, config: BatteryConfig, name: str, open_engine: OpenEngine) -> Draft | Rejection:
+    """Read the inertials back from one engine (I5) and run its battery of drops."""
+    ground = find_material(config.ground)
+    record = run_drops(
+        draft.solid,
+        open_engine,
+        ground=ground,
+        floors=config.floors_of(name),
+        config=config.drop,
+        rng=item_rng(draft.request.seed, draft.request.item_id, "drop"),
+        symmetry_axis=_symmetry_axis(draft),
+    )
+    engine = open_engine(World((Placement("asset", draft.solid, Pose.identity()),), ground))
+    try:
+        held = engine.inertials()["asset"]
+    finally:
+        engine.close()
+    checks = [*check_readback(draft.solid.root, held, engine=name, config=config.mass), *record.checks]
+    return _extend(draft, f"drop_{name}", checks, drops=(*draft.drops, record))
+
+
+def _symmetry_axis(draft: Draft) -> np.ndarray | None:
+    axis = draft.blueprint.bodies[0].symmetry_axis
+    return None if axis is None else np.array(axis)
+
+
+def _place(body: Body, part: Part) -> str:
+    return body.name if len(body.parts) == 1 else f"{body.name}/{part.name}"
+
+
+def _extend(draft: Draft, stage: str, checks: list[Check] | tuple[Check, ...], **changes: object) -> Draft | Rejection:
+    """Return the draft with more evidence, or the rejection that the first failed check demands."""
+    for check in checks:
+        if check.verdict in (Verdict.FAIL, Verdict.UNDECIDED):
+            return Rejection(
+                stage=stage,
+                reason=f"{check.id} {check.name}",
+                value=check.value,
+                limit=check.limit,
+                unit=check.unit,
+                message=check.describe(),
+            )
+    return replace(draft, checks=draft.checks + tuple(checks), **changes)

@@ -1,0 +1,167 @@
+"""The main job: a configuration goes in; certified assets, verified scenes and their summary come out."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from physics.drop_record import DropConfig
+from physics.floors import EngineFloors
+from scenegen.assets import build
+from scenegen.assets.build import AssetRequest, BatteryConfig, CertifiedAsset, Draft, SurfaceConfig
+from scenegen.assets.publish import PublishConfig, PublishedAsset
+from scenegen.config import RunConfig, configure_stages
+from scenegen.errors import ScenegenError
+from scenegen.pipeline.observer import Observer
+from scenegen.pipeline.stage import Finished, Item, Outcome, Stage
+from scenegen.pipeline.store import Store
+from scenegen.provenance import code_digest
+
+STORE = ".store"
+"""Folder of stage results inside the output folder."""
+ENGINES = ("mujoco", "pybullet")
+"""Engines that must agree."""
+
+Execute = Callable[..., dict[str, Outcome]]
+"""`run_serial`, or `run_ray` with its cluster chosen: (stages, items, store, *, observer, replace) -> outcomes."""
+
+
+@dataclass(frozen=True)
+class FloorsRequest:
+    """The engine whose floors are wanted."""
+
+    engine: str
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """What a run produced."""
+
+    assets: dict[str, PublishedAsset]
+    """Certified assets by item id, in the order of the request."""
+    outcomes: dict[str, Outcome]
+    """How every drawn item ended."""
+    scenes: dict[str, Outcome]
+    """How every scene ended, by name."""
+    floors: tuple[EngineFloors, ...]
+
+
+def run(config: RunConfig, out: Path, execute: Execute, observer: Observer) -> RunResult:
+    """Make the assets and scenes of a configuration in an output folder.
+
+    Running the same again takes up what is left. Nothing is written outside `out`.
+
+    Args:
+        config: What to make.
+        out: Output folder; made when it is not there.
+        execute: Executor of the stages.
+        observer: Is told what happens.
+
+    Raises:
+        ScenegenError: The output folder cannot be written, or a machine is broken.
+    """
+    store = Store(out / STORE)
+    floors = measure_all_floors(config.drop, store, execute, observer)
+    stages = asset_stages(config, floors, out)
+    outcomes = execute(
+        stages, object_items(config), store, observer=observer, replace=functools.partial(next_draw, config)
+    )
+    assets = {item_id: outcome.record for item_id, outcome in outcomes.items() if isinstance(outcome, Finished)}
+    scenes = make_scenes(config, assets, out, store, execute, observer)
+    return RunResult(assets, outcomes, scenes, floors)
+
+
+def measure_all_floors(
+    config: DropConfig, store: Store, execute: Execute, observer: Observer
+) -> tuple[EngineFloors, ...]:
+    """Measure what perfect solids show in each engine, under the rules that assets are dropped under."""
+    stage = Stage(
+        "floors", "scenegen.run:measure_engine", FloorsRequest, EngineFloors, config=config, version=code_digest()
+    )
+    items = [Item(f"floors_{engine}", FloorsRequest(engine)) for engine in ENGINES]
+    outcomes = execute([stage], items, store, observer=observer)
+    for outcome in outcomes.values():
+        if not isinstance(outcome, Finished):
+            raise ScenegenError(
+                f"{outcome.item.id} could not be measured, so that no verdict would mean anything: {outcome}. "
+                "Run 'scenegen doctor' to see which engine is broken."
+            )
+    return tuple(outcome.record for outcome in outcomes.values() if isinstance(outcome, Finished))
+
+
+def measure_engine(request: FloorsRequest, config: DropConfig) -> EngineFloors:
+    """Stage: measure the floors of one engine."""
+    from physics.drop_pybullet import open_pybullet
+
+    from physics.drop_mujoco import open_mujoco
+    from physics.floors import measure_floors
+
+    return measure_floors({"mujoco": open_mujoco, "pybullet": open_pybullet}[request.engine], config=config)
+
+
+def asset_stages(config: RunConfig, floors: tuple[EngineFloors, ...], out: Path) -> tuple[Stage, ...]:
+    """Return the chain of `build_asset`, one stage a step, and the step that writes the asset's folder."""
+    battery = BatteryConfig(ground="oak", drop=config.drop, floors=floors)
+    surface = SurfaceConfig(validity=config.validity)
+    publish = PublishConfig(str(out.absolute()))
+    steps = (
+        ("generate", build.draw_blueprint, AssetRequest, Draft, None),
+        ("surface", build.extract_solid, Draft, Draft, surface),
+        ("hulls", build.decompose_solid, Draft, Draft, config.hulls),
+        ("drop_mujoco", build.drop_in_mujoco, Draft, Draft, battery),
+        ("drop_pybullet", build.drop_in_pybullet, Draft, Draft, battery),
+        ("agreement", build.compare_engines, Draft, Draft, battery),
+        ("certify", build.certify_draft, Draft, CertifiedAsset, battery),
+    )
+    stages = [
+        Stage(name, f"{step.__module__}:{step.__name__}", taken, given, config=step_config, version=code_digest())
+        for name, step, taken, given, step_config in steps
+    ]
+    stages.append(
+        Stage("publish", "scenegen.assets.publish:publish", CertifiedAsset, PublishedAsset, publish, code_digest())
+    )
+    return configure_stages(stages, config.executor)
+
+
+def object_items(config: RunConfig) -> list[Item]:
+    """Return one item for each requested object, the families taking turns."""
+    items = []
+    for batch in config.objects:
+        for number in range(batch.count):
+            family = batch.families[number % len(batch.families)]
+            request = AssetRequest(
+                item_id=f"object_{len(items):05d}",
+                seed=config.seed,
+                family=family,
+                resolution=config.generator.resolution,
+                parameters=batch.parameters,
+            )
+            items.append(Item(request.item_id, request))
+    return items
+
+
+def next_draw(config: RunConfig, outcome: Outcome) -> Item | None:
+    """Return the next draw of an object that was rejected, until the attempts are used up."""
+    if isinstance(outcome, Finished):
+        return None
+    request: AssetRequest = outcome.item.record
+    place, _, attempt = request.item_id.partition("_draw_")
+    number = int(attempt or 0) + 1
+    if number >= config.attempts_per_object:
+        return None
+    again = replace(request, item_id=f"{place}_draw_{number}")
+    return Item(again.item_id, again)
+
+
+def make_scenes(
+    config: RunConfig,
+    assets: dict[str, PublishedAsset],
+    out: Path,
+    store: Store,
+    execute: Execute,
+    observer: Observer,
+) -> dict[str, Outcome]:
+    """Compose, settle and verify every scene of the configuration from the certified assets."""
+    raise NotImplementedError

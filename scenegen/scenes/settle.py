@@ -1,0 +1,106 @@
+"""Letting the objects of a scene come to rest, and finding those that did not or that left their place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from physics.engine import Engine, State
+from physics.floors import OpenEngine
+from physics.pose import Pose
+from scenegen.scenes.scene import SceneObject
+from scenegen.scenes.supports import Region
+
+
+@dataclass(frozen=True)
+class SettleConfig:
+    """When a scene counts as settled."""
+
+    longest: float = 8.0
+    """Time after which what still moves is taken out [s]."""
+    quiet_speed: float = 2e-3
+    """Largest speed at rest [m/s]."""
+    quiet_spin: float = 0.05
+    """Largest angular velocity at rest [rad/s]."""
+    quiet_time: float = 0.5
+    """How long all must stay quiet [s]."""
+    sample_time: float = 0.05
+    """Time between two looks at the state [s]."""
+    sink: float = 0.02
+    """How far below its region's surface an object's centre may lie before it counts as fallen off [m]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """The end of one settling."""
+
+    poses: dict[str, Pose]
+    """Pose of every object that is still finite."""
+    lost: dict[str, str]
+    """Objects that cannot stay, and why."""
+    seconds: float
+    """Simulated time [s]."""
+    warnings: tuple[str, ...]
+    """What the engine complained of."""
+
+
+def settle(engine: Engine, objects: Sequence[SceneObject], regions: Sequence[Region], config: SettleConfig) -> Settled:
+    """Advance an engine until all objects are quiet, and say which of them cannot stay.
+
+    Args:
+        engine: Holds the scene's world, in its initial state.
+        objects: Its free objects.
+        regions: Where objects belong; one that ends outside of all is lost.
+        config: When things count as settled.
+    """
+    stride = max(round(config.sample_time / engine.timestep), 1)
+    needed = max(round(config.quiet_time / (stride * engine.timestep)), 1)
+    quiet = 0
+    begin = engine.state().time
+    state = engine.state()
+    while state.time - begin < config.longest and quiet < needed:
+        engine.step(stride)
+        state = engine.state()
+        quiet = quiet + 1 if not _moving(state, config).any() else 0
+    lost = {}
+    moving = dict(zip(state.names, _moving(state, config), strict=True)) if quiet < needed else {}
+    poses = {}
+    for one in objects:
+        row = state.names.index(one.name)
+        if not np.isfinite(state.positions[row]).all() or not np.isfinite(state.quaternions[row]).all():
+            lost[one.name] = "its state is no number"
+            continue
+        poses[one.name] = state.pose(one.name)
+        com = poses[one.name].apply(one.asset.model.root.inertial.com)
+        if not any(_inside(com, region, config) for region in regions):
+            lost[one.name] = f"left its support: centre of mass at {np.round(com, 3).tolist()} m"
+        elif moving.get(one.name, False):
+            speed = float(np.linalg.norm(state.linear_velocities[row]))
+            lost[one.name] = f"still moves at {speed:.3g} m/s after {config.longest:g} s"
+    return Settled(poses, lost, float(state.time - begin), engine.health())
+
+
+def relax(open_engine: OpenEngine, world: object, names: Sequence[str], seconds: float) -> dict[str, Pose]:
+    """Return the poses of a world's objects after some time in an engine."""
+    engine = open_engine(world)  # type: ignore[arg-type]
+    try:
+        engine.step(max(round(seconds / engine.timestep), 1))
+        state = engine.state()
+        return {name: state.pose(name) for name in names}
+    finally:
+        engine.close()
+
+
+def _moving(state: State, config: SettleConfig) -> np.ndarray:
+    speed = np.linalg.norm(state.linear_velocities, axis=1)
+    spin = np.linalg.norm(state.angular_velocities, axis=1)
+    # Negated, so that a NaN counts as moving.
+    return ~((speed <= config.quiet_speed) & (spin <= config.quiet_spin))
+
+
+def _inside(com: np.ndarray, region: Region, config: SettleConfig) -> bool:
+    within = (np.abs(com[:2] - region.centre[:2]) <= region.half).all()
+    above = -config.sink <= com[2] - region.centre[2] <= region.clear_height
+    return bool(within and above)

@@ -1,0 +1,199 @@
+"""Checks S1, S2, S3 and S5 of a scene at rest, in one engine with sleep off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from physics.check import Check
+from physics.engine import GROUND, Contacts, Engine, World
+from physics.pose import Pose
+
+
+@dataclass(frozen=True)
+class SceneCheckConfig:
+    """Limits of the scene checks; l is the smallest extent of an object, L the largest."""
+
+    hold_seconds: float = 2.0
+    """Time of S2 [s]."""
+    overlap_share: float = 0.01
+    """S1: penetration as a share of the smaller l of a pair [1]."""
+    overlap_floor: float = 2e-4
+    """S1: penetration that always passes [m]."""
+    overlap_cap: float = 1e-3
+    """S1: penetration that never passes [m]."""
+    drift_share: float = 0.01
+    """S2: displacement as a share of l [1]."""
+    drift_floor: float = 1e-3
+    """S2: displacement that always passes [m]."""
+    tilt: float = float(np.deg2rad(1.0))
+    """S2: rotation [rad]."""
+    balance: float = 0.02
+    """S3: unbalanced force over m g, and torque over m g L [1]."""
+    window: int = 51
+    """S3: consecutive steps over which contact forces are averaged [1]."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Watch:
+    """What is known of each free object."""
+
+    names: tuple[str, ...]
+    least: dict[str, float]
+    """Smallest extent of each [m]."""
+    largest: dict[str, float]
+    weight: dict[str, float]
+    """Mass times gravity [N]."""
+    com: dict[str, np.ndarray]
+    fixed: frozenset[str]
+
+
+def verify_scene(world: World, engine: Engine, config: SceneCheckConfig) -> tuple[Check, ...]:
+    """Judge a world that should be at rest.
+
+    The engine must hold the world in its initial state. S1 is measured on that state, S2 over the next
+    `hold_seconds`, S3 on forces averaged at the end, S5 on the names and poses at the end.
+    """
+    watch = _watch(world)
+    engine.step(1)  # contacts belong to a step
+    overlap = _overlap(engine.contacts(), watch, engine.name, config)
+    start = {p.name: p.X_WB for p in world.placements if not p.fixed}
+    engine.step(max(round(config.hold_seconds / engine.timestep), 1))
+    state = engine.state()
+    finite = bool(np.isfinite(state.positions).all() and np.isfinite(state.quaternions).all())
+    end = {name: state.pose(name) for name in state.names} if finite else {}
+    drift = _drift(start, end, watch, engine.name, config)
+    identity = _identity(watch, state.names, end, engine.name)
+    balance = _balance(engine, watch, config)
+    warnings = engine.health()
+    health = Check(
+        "S5", "engine warnings", float(len(warnings)), "1", 0.0, engine=engine.name, detail="; ".join(warnings)
+    )
+    return (overlap, *drift, *balance, *identity, health)
+
+
+def failing_objects(checks: Sequence[Check]) -> set[str]:
+    """Return the names of the objects that failed checks speak of."""
+    return {name for check in checks if check.verdict in ("FAIL", "UNDECIDED") for name in check.body.split(" and ")}
+
+
+def _watch(world: World) -> _Watch:
+    free = [p for p in world.placements if not p.fixed]
+    gravity = float(np.linalg.norm(world.gravity))
+    return _Watch(
+        tuple(p.name for p in free),
+        {p.name: float(p.model.root.extents.min()) for p in free},
+        {p.name: p.model.root.size for p in free},
+        {p.name: sum(b.inertial.mass for b in p.model.bodies) * gravity for p in free},
+        {p.name: p.model.root.inertial.com for p in free},
+        frozenset({GROUND, *(p.name for p in world.placements if p.fixed)}),
+    )
+
+
+def _overlap(contacts: Contacts, watch: _Watch, engine: str, config: SceneCheckConfig) -> Check:
+    """S1: the pair whose penetration is largest against its limit."""
+    fix = "The hulls overlap at the start: place the objects further apart or let them settle longer."
+    if not np.isfinite(contacts.distances).all():
+        return Check("S1", "deepest overlap", np.nan, "m", config.overlap_floor, engine=engine, fix=fix)
+    worst = (0.0, 0.0, config.overlap_floor, "")
+    for a, b, distance in zip(contacts.names_a, contacts.names_b, contacts.distances, strict=True):
+        least = min(watch.least.get(_root(a), np.inf), watch.least.get(_root(b), np.inf))
+        limit = min(config.overlap_cap, max(config.overlap_floor, config.overlap_share * least))
+        ratio = -distance / limit
+        if ratio > worst[0]:
+            worst = (ratio, -float(distance), limit, f"{_root(a)} and {_root(b)}")
+    return Check("S1", "deepest overlap", worst[1], "m", worst[2], body=worst[3], engine=engine, fix=fix)
+
+
+def _drift(
+    start: dict[str, Pose], end: dict[str, Pose], watch: _Watch, engine: str, config: SceneCheckConfig
+) -> list[Check]:
+    """S2: displacement and rotation of the object that misses its limit most."""
+    moved = (-1.0, np.nan, config.drift_floor, "")
+    turned = (-1.0, "")
+    for name, X_WB in start.items():
+        if name not in end:
+            return [Check("S2", "drift", np.nan, "m", config.drift_floor, body=name, engine=engine)]
+        distance = float(np.linalg.norm(end[name].apply(watch.com[name]) - X_WB.apply(watch.com[name])))
+        limit = max(config.drift_floor, config.drift_share * watch.least[name])
+        if distance / limit > moved[0]:
+            moved = (distance / limit, distance, limit, name)
+        angle = X_WB.angle_to(end[name])
+        if angle > turned[0]:
+            turned = (angle, name)
+    fix = f"It does not stand still for {config.hold_seconds:g} s: let the scene settle longer, or take the object out."
+    return [
+        Check("S2", "drift", moved[1], "m", moved[2], body=moved[3], engine=engine, fix=fix),
+        Check("S2", "rotation", turned[0], "rad", config.tilt, body=turned[1], engine=engine, fix=fix),
+    ]
+
+
+def _balance(engine: Engine, watch: _Watch, config: SceneCheckConfig) -> list[Check]:
+    """S3: every object is carried by something static, and contact forces balance its weight."""
+    force = {name: np.zeros(3) for name in watch.names}
+    torque = {name: np.zeros(3) for name in watch.names}
+    links: set[tuple[str, str]] = set()
+    for _ in range(config.window):
+        engine.step(1)
+        contacts, state = engine.contacts(), engine.state()
+        if not (np.isfinite(state.positions).all() and np.isfinite(contacts.forces).all()):
+            return [Check("S3", "unbalanced force over weight", np.nan, "1", config.balance, engine=engine.name)]
+        centre = {name: state.pose(name).apply(watch.com[name]) for name in watch.names}
+        for a, b, point, f in zip(contacts.names_a, contacts.names_b, contacts.positions, contacts.forces, strict=True):
+            a, b = _root(a), _root(b)
+            if np.linalg.norm(f) > 0:
+                links.add((a, b))
+            for name, sign in ((a, -1.0), (b, 1.0)):
+                if name in force:
+                    force[name] += sign * f / config.window
+                    torque[name] += np.cross(point - centre[name], sign * f) / config.window
+    carried = _reached(links, watch.fixed)
+    floating = [name for name in watch.names if name not in carried]
+    up = np.array([0.0, 0.0, 1.0])
+    pushes = {name: float(np.linalg.norm(force[name] - watch.weight[name] * up)) / watch.weight[name] for name in force}
+    turns = {name: float(np.linalg.norm(torque[name])) / (watch.weight[name] * watch.largest[name]) for name in torque}
+    pushed, turned = max(pushes, key=pushes.__getitem__), max(turns, key=turns.__getitem__)
+    fix = "Something holds it up or presses on it that is no contact: look for frozen, floating or jammed objects."
+    return [
+        Check(
+            "S3", "objects that nothing carries", float(len(floating)), "1", 0.0,
+            body=" and ".join(floating), engine=engine.name, fix=fix,
+        ),
+        Check(
+            "S3", "unbalanced force over weight", pushes[pushed], "1", config.balance,
+            body=pushed, engine=engine.name, fix=fix,
+        ),
+        Check(
+            "S3", "unbalanced torque over weight and size", turns[turned], "1", config.balance,
+            body=turned, engine=engine.name, fix=fix,
+        ),
+    ]  # fmt: skip
+
+
+def _identity(watch: _Watch, names: Sequence[str], end: dict[str, Pose], engine: str) -> list[Check]:
+    """S5: each declared object is there once, and no two are at one place."""
+    strays = set(watch.names) ^ {name for name in names if "/" not in name}
+    positions = np.array([end[name].position for name in watch.names]) if end else np.zeros((0, 3))
+    twins = 0
+    for row in range(len(positions)):
+        twins += int((np.linalg.norm(positions[row + 1 :] - positions[row], axis=1) < 1e-6).sum())
+    return [
+        Check("S5", "objects missing or undeclared", float(len(strays)), "1", 0.0, engine=engine),
+        Check("S5", "objects at one place", float(twins), "1", 0.0, engine=engine),
+    ]
+
+
+def _reached(links: set[tuple[str, str]], fixed: frozenset[str]) -> set[str]:
+    reached = set(fixed)
+    while True:
+        more = {y for a, b in links for x, y in ((a, b), (b, a)) if x in reached} - reached
+        if not more:
+            return reached
+        reached |= more
+
+
+def _root(name: str) -> str:
+    """Return the placement that a body belongs to."""
+    return name.partition("/")[0]
