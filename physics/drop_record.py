@@ -58,7 +58,7 @@ class DropConfig:
     """Time of D7 [s]."""
     support_steps: int = 21
     """Consecutive steps over which contact forces are averaged for D5 [1]."""
-    samples_per_tau: float = 10.0
+    samples_per_tau: float = 5.0
     """States read per tau; the stride is odd, so that jitter of period two is seen [1]."""
     sample_seconds: float = 0.01
     """Longest time between two states that are read [s]."""

@@ -108,7 +108,7 @@ class Subject:
     def stride(self, timestep: float) -> int:
         """Return the odd number of steps between two states that are read."""
         interval = min(self.tau / self.config.samples_per_tau, self.config.sample_seconds)
-        return max(int(interval / timestep) // 2 * 2 - 1, 1)
+        return (max(int(interval / timestep), 1) - 1) // 2 * 2 + 1
 
 
 @dataclass(frozen=True, eq=False)

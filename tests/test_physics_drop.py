@@ -1,0 +1,273 @@
+"""Drop tests in the real engines: what must pass, what must fail, and that nothing is passed by averaging."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import drop_bodies as bodies
+import numpy as np
+import pytest
+import solids
+from drop_bodies import ENGINES, REFERENCE_MATERIAL, drop, failing, floors, opener, report
+
+from physics.check import Check, Verdict
+from physics.drop import find_rest_poses, plan_starts
+from physics.drop_checks import Judge, worst_of
+from physics.drop_record import REQUIRED_DROP_CHECKS, Drop, DropConfig, Outcome, Start
+from physics.drop_trial import Subject, Watch, hold, put_at, simulate_drop
+from physics.engine import Engine, World
+from physics.errors import ModelError
+from physics.floors import OpenEngine
+from physics.mass import MassProperties
+from physics.model import Joint, JointKind, Model
+from physics.pose import Pose
+
+CUBE = bodies.cuboid("cube", 0.1, 0.1, 0.1)
+
+MUST_PASS = {
+    "cube 10 mm": bodies.cuboid("cube", 0.01, 0.01, 0.01),
+    "cube 100 mm": bodies.cuboid("cube", 0.1, 0.1, 0.1),
+    "cube 1 m": bodies.cuboid("cube", 1.0, 1.0, 1.0),
+    "cuboid": bodies.cuboid("cuboid", 0.1, 0.06, 0.03),
+    "plate 1 mm thick": bodies.cuboid("plate", 0.1, 0.1, 0.001),
+    "rod": bodies.cuboid("rod", 0.15, 0.01, 0.01),
+    "L-bar": bodies.l_bar(),
+    "ring": bodies.ring(),
+    "hammer": bodies.hammer(),
+}
+
+
+def trial(model: Model, engine: str, X_WB: Pose, *, config: DropConfig | None = None, opened: OpenEngine | None = None):
+    """One drop from a pose of our choice, and its checks."""
+    subject = Subject(model, config or DropConfig())
+    clearance = float(X_WB.apply(subject.corners)[:, 2].min())
+    running = (opened or opener(engine))(subject.world(REFERENCE_MATERIAL))
+    try:
+        result = simulate_drop(running, subject, Start("trial", X_WB, clearance))
+    finally:
+        running.close()
+    return result, Judge(subject, engine, floors(engine)).judge_drop(result)
+
+
+def fails(checks: tuple[Check, ...]) -> set[str]:
+    return {check.id for check in checks if check.verdict is Verdict.FAIL}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", MUST_PASS)
+def test_sound_bodies_pass(name: str, engine: str) -> None:
+    record = drop(MUST_PASS[name], engine)
+    assert record.verdict in (Verdict.PASS, Verdict.WARN), report(record)
+    assert {check.id for check in record.checks} >= set(REQUIRED_DROP_CHECKS)
+    assert any(pose.upright for pose in record.rest_poses)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_cylinder_passes_with_its_axis_declared(engine: str) -> None:
+    record = drop(bodies.cylinder(), engine, symmetry_axis=np.array([0.0, 0.0, 1.0]))
+    assert record.verdict in (Verdict.PASS, Verdict.WARN), report(record)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_free_fall_follows_semi_implicit_euler(engine: str) -> None:
+    result, _ = trial(CUBE, engine, Pose.translation(0, 0, 0.2))
+    assert result.free_fall_error < 1e-9
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_needle_balanced_on_its_tip_is_not_at_rest(engine: str) -> None:
+    result, checks = trial(bodies.needle(), engine, Pose.translation(0, 0, 1e-3))
+    fallen = result.outcome.settled and abs(result.down[2]) < 0.1
+    assert fallen or "D8" in fails(checks), result
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_floating_body_has_no_support(engine: str) -> None:
+    def weightless(world: World, **options) -> Engine:
+        running = opener(engine)(world, **options)
+        running.set_gravity((0.0, 0.0, 0.0))
+        return running
+
+    result, checks = trial(
+        bodies.cuboid("cube", 0.1, 0.1, 0.1), engine, Pose.translation(0, 0, 0.01), opened=weightless
+    )
+    assert result.outcome is Outcome.RESTED and result.load == 0
+    assert {"D1", "D4", "D5"} <= fails(checks)
+    record = drop(CUBE, engine, opened=weightless)
+    assert record.verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_no_ground_is_no_rest(engine: str) -> None:
+    def groundless(world: World, **options) -> Engine:
+        return opener(engine)(dataclasses.replace(world, ground=None), **options)
+
+    result, checks = trial(
+        bodies.cuboid("cube", 0.1, 0.1, 0.1), engine, Pose.translation(0, 0, 0.01), opened=groundless
+    )
+    assert result.outcome is Outcome.ESCAPED
+    assert {"D3", "D4", "D5"} <= fails(checks)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_sphere_on_a_slope_never_rests(engine: str) -> None:
+    tilted = DropConfig(gravity=(9.81 * np.sin(0.2), 0.0, -9.81 * np.cos(0.2)))
+    ball = bodies.convex("ball", solids.sphere(segments=64).mesh)
+    result, checks = trial(ball, engine, Pose.translation(0, 0, 0.052), config=tilted)
+    assert not result.outcome.settled
+    assert "D3" in fails(checks)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_block_past_its_tipping_angle_falls(engine: str) -> None:
+    block = bodies.cuboid("block", 0.04, 0.04, 0.1)
+    ends = {}
+    for tilt in (20.5, 23.0):  # tips at atan(0.02 / 0.05) = 21.80 degrees
+        turn = Pose.from_axis_angle(np.array([0.0, 1.0, 0.0]), np.deg2rad(tilt))
+        lowest = turn.rotate(Subject(block, DropConfig()).corners)[:, 2].min()
+        result, _ = trial(block, engine, Pose(np.array([0, 0, 1e-4 - lowest]), turn.quaternion))
+        ends[tilt] = result.down
+    assert ends[20.5][2] < -0.99
+    assert ends[23.0][2] > -0.1
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_pose_that_does_not_hold_shows_creep(engine: str) -> None:
+    block = bodies.cuboid("block", 0.04, 0.04, 0.1)
+    subject = Subject(block, DropConfig())
+    running = opener(engine)(subject.world(REFERENCE_MATERIAL))
+    turn = Pose.from_axis_angle(np.array([0.0, 1.0, 0.0]), np.deg2rad(25))
+    lowest = turn.rotate(subject.corners)[:, 2].min()
+    put_at(running, Pose(np.array([0, 0, -lowest]), turn.quaternion))
+    moved = hold(Watch(running, subject), 2.0)
+    running.close()
+    assert moved["creep_position"] > subject.config.creep_limit * subject.size
+    assert moved["creep_angle"] > subject.config.creep_angle_limit
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_body_that_starts_in_the_ground_gains_energy_or_fails(engine: str) -> None:
+    config = DropConfig()
+    cube = bodies.cuboid("cube", 0.1, 0.1, 0.1)
+    subject = Subject(cube, config)
+    running = opener(engine)(subject.world(REFERENCE_MATERIAL))
+    result = simulate_drop(running, subject, Start("sunk", Pose.translation(0, 0, -0.04), 1e-3))
+    running.close()
+    assert fails(Judge(subject, engine, floors(engine)).judge_drop(result)) & {"D1", "D2", "D3", "D4"}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_inertia_that_no_body_has_is_not_passed(engine: str) -> None:
+    cube = bodies.cuboid("cube", 0.1, 0.1, 0.1)
+    inertial = cube.root.inertial
+    impossible = MassProperties(inertial.mass, inertial.com, np.diag([1.0, 1.0, 2.5]) * inertial.inertia[0, 0])
+    body = dataclasses.replace(cube.root, mass_properties=impossible)
+    record = drop(Model("cube", (body,)), engine)
+    if engine == "mujoco":  # refuses A + B < C; Bullet takes it, which is why I2 comes first
+        assert record.verdict is Verdict.FAIL
+        assert failing(record) == {"D14"} and not record.drops
+
+
+def test_an_engine_that_refuses_is_a_failed_check_and_not_an_exception() -> None:
+    record = drop(CUBE, "mujoco", opened=bodies.refusing)
+    assert record.verdict is Verdict.FAIL
+    assert "refuses this world" in record.checks[0].detail
+
+
+def test_a_state_that_is_not_finite_fails() -> None:
+    def poisoned(world: World, **options) -> Engine:
+        running = opener("mujoco")(world, **options)
+        running.set_gravity((0.0, 0.0, float("nan")))
+        return running
+
+    result, checks = trial(
+        bodies.cuboid("cube", 0.1, 0.1, 0.1), "mujoco", Pose.translation(0, 0, 0.01), opened=poisoned
+    )
+    assert result.outcome is Outcome.UNHEALTHY
+    assert {"D3", "D14"} <= fails(checks)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_repeated_drop_in_one_engine_is_the_same_drop(engine: str) -> None:
+    subject = Subject(bodies.l_bar(), DropConfig())
+    starts = plan_starts(subject, np.random.default_rng(3))[-2:]
+    running = opener(engine)(subject.world(REFERENCE_MATERIAL))
+    first, other, again = (simulate_drop(running, subject, start) for start in (starts[0], starts[1], starts[0]))
+    running.close()
+    fresh = opener(engine)(subject.world(REFERENCE_MATERIAL))
+    alone = simulate_drop(fresh, subject, starts[0])
+    fresh.close()
+    for result in (again, alone):
+        assert result.X_WB.position.tobytes() == first.X_WB.position.tobytes()
+        assert result.X_WB.quaternion.tobytes() == first.X_WB.quaternion.tobytes()
+    assert other.name != first.name
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_records_are_deterministic(engine: str) -> None:
+    one, two = (drop(bodies.hammer(), engine, seed=5) for _ in range(2))
+    assert one.checks == two.checks
+    assert [d.X_WB.position.tobytes() for d in one.drops] == [d.X_WB.position.tobytes() for d in two.drops]
+
+
+def test_starts_cover_the_probability_and_the_upright_pose() -> None:
+    subject = Subject(bodies.cuboid("block", 0.04, 0.04, 0.1), DropConfig())
+    starts = plan_starts(subject, np.random.default_rng(0))
+    stable = [start for start in starts if start.stable_index >= 0]
+    assert sum(start.probability for start in stable) >= 0.8
+    assert [start.name for start in starts].count("upright") == 1
+    assert len(starts) - len(stable) == 4
+    for start in starts:
+        assert start.X_WB.apply(subject.corners)[:, 2].min() == pytest.approx(start.clearance, abs=1e-12)
+    tiny = Subject(bodies.cuboid("cube", 0.01, 0.01, 0.01), DropConfig())
+    assert plan_starts(tiny, np.random.default_rng(0))[0].clearance == 1e-3
+
+
+def test_the_worst_drop_decides() -> None:
+    good = Check("D4", "depth", 0.001, "1", 0.01, detail="a")
+    bad = Check("D4", "depth", 0.02, "1", 0.01, detail="b")
+    blank = Check("D4", "depth", np.nan, "1", 0.01, detail="c")
+    assert worst_of([good] * 9 + [bad])[0].verdict is Verdict.FAIL
+    assert "b" in worst_of([good, bad, good])[0].detail
+    assert worst_of([good, blank, good])[0].verdict is Verdict.FAIL
+    low = Check("D5", "margin", -0.5, "1", 0.0, sense=">=", detail="low")
+    assert "low" in worst_of([low, Check("D5", "margin", -0.1, "1", 0.0, sense=">=")])[0].detail
+
+
+def test_a_drop_that_measured_nothing_fails_everything() -> None:
+    subject = Subject(bodies.cuboid("cube", 0.1, 0.1, 0.1), DropConfig())
+    start = plan_starts(subject, np.random.default_rng(0))[0]
+    nothing = Drop(start, Outcome.STOPPED, 1e-3, 0, None, np.full(3, np.nan))
+    checks = Judge(subject, "mujoco", floors("mujoco")).judge([nothing], [])
+    assert {check.id for check in checks if check.verdict is not Verdict.FAIL} == set()
+    assert {check.id for check in checks} == set(REQUIRED_DROP_CHECKS)
+    assert find_rest_poses(subject, [nothing]) == ()
+
+
+def test_a_result_that_depends_on_the_time_step_is_undecided() -> None:
+    subject = Subject(bodies.cuboid("cube", 0.1, 0.06, 0.03), DropConfig())
+    running = opener("mujoco")(subject.world(REFERENCE_MATERIAL))
+    starts = plan_starts(subject, np.random.default_rng(0))
+    drops = [simulate_drop(running, subject, start, creep=True) for start in starts[:3]]
+    running.close()
+    judge = Judge(subject, "mujoco", floors("mujoco"))
+    same = [check for check in judge.judge(drops[:1], drops[:1]) if check.id == "D11"]
+    other = [check for check in judge.judge(drops[:1], drops[2:]) if check.id == "D11"]
+    never = [check for check in judge.judge(drops[:1], []) if check.id == "D11"]
+    assert [check.verdict for check in (*same, *other, *never)] == [Verdict.PASS, Verdict.UNDECIDED, Verdict.FAIL]
+
+
+def test_processor_time_is_limited() -> None:
+    result, checks = trial(CUBE, "mujoco", Pose.translation(0, 0, 0.1), config=DropConfig(cpu_seconds=0.0))
+    assert result.outcome is Outcome.STOPPED
+    assert {"D3", "D14"} <= fails(checks)
+
+
+def test_what_cannot_be_dropped_is_refused() -> None:
+    cube = bodies.cuboid("cube", 0.1, 0.1, 0.1)
+    other = dataclasses.replace(cube.root, name="other")
+    joint = Joint("hinge", JointKind.REVOLUTE, "cube", "other", Pose.identity(), np.array([0.0, 0.0, 1.0]), -1.0, 1.0)
+    with pytest.raises(ModelError, match="has 2 bodies"):
+        drop(Model("pair", (cube.root, other), (joint,)), "mujoco")
+    with pytest.raises(ModelError, match="not a unit vector"):
+        drop(cube, "mujoco", symmetry_axis=np.array([0.0, 0.0, 2.0]))
