@@ -124,7 +124,7 @@ def _entry(
 # Sliding friction is the dry, kinetic value of handled surfaces. Rolling lengths of hard pairs lie at the upper end of
 # what is measured (hundredths of a millimetre): enough that a lying cylinder stops (4 mm/s within a second).
 _TABLE = (
-    # name, density [kg/m^3], (sliding [1], torsional [m], rolling [m]), restitution, colour, metallic, roughness, source
+    # name, density [kg/m^3], (sliding [1], torsional, rolling [m]), restitution, colour, metallic, roughness, source
     _entry(
         "steel",
         7850.0,
