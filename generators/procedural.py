@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,8 @@ class ProceduralConfig:
     """Thinnest wall or gap that is sampled [voxel]; below two, a wall may miss the lattice and open."""
     band_voxels: float = 3.0
     """Half width of the narrow band [voxel]."""
+    attempts: int = 64
+    """Draws tried to find values that suit given parameters [1]."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class ProceduralGenerator:
         kind = find_family(family)
         if resolution < LEAST_RESOLUTION:
             raise ParameterError(f"resolution is {resolution} voxels, at least {LEAST_RESOLUTION} are needed")
-        params = kind.sample(rng, parameters)
+        params = self._draw(kind, rng, parameters)
         parts = kind.make(params)
         bounds = np.stack(
             [
@@ -73,6 +76,15 @@ class ProceduralGenerator:
         axis = parts[0].solid.symmetry_axis if len(parts) == 1 else None
         record = {name: float(value) for name, value in dataclasses.asdict(params).items()}
         return Blueprint(family, (BodyBlueprint(family, made, axis),), parameters=record)
+
+    def _draw(self, kind: Family, rng: np.random.Generator, parameters: Mapping[str, float] | None) -> Any:
+        """Draw until the drawn values suit the given ones; raise what the last attempt said when none does."""
+        for _ in range(self.config.attempts - 1 if parameters else 0):
+            try:
+                return kind.sample(rng, parameters)
+            except ParameterError:
+                continue
+        return kind.sample(rng, parameters)
 
     def _require_wall(self, family: str, part: Part, voxel: float, resolution: int) -> None:
         least = self.config.least_wall_voxels * voxel

@@ -141,7 +141,7 @@ def translate(solid: Solid, offset: Sequence[float]) -> Solid:
 
 
 def transform(solid: Solid, rotation: np.ndarray, offset: Sequence[float] = (0.0, 0.0, 0.0)) -> Solid:
-    """Return the solid turned by `rotation` (3, 3), then moved by `offset` (3,) [m]; the box is that of the turned box."""
+    """Return the solid turned by `rotation` (3, 3), then moved by `offset` (3,) [m], boxed anew."""
     shift = np.asarray(offset, dtype=np.float64)
     corners = np.array(
         [[solid.bounds[i, 0], solid.bounds[j, 1], solid.bounds[k, 2]] for i, j, k in np.ndindex(2, 2, 2)]
@@ -161,7 +161,7 @@ def upright_plane(solid: Solid) -> Solid:
 
 
 def sideways_plane(solid: Solid) -> Solid:
-    """Turn a solid about the z axis of its drawing to lie along x: drawing (u, v) becomes (y, z), the pull becomes x."""
+    """Lay a solid pulled along z down along x: drawing (u, v) becomes (y, z), the pull becomes x."""
     cycle = np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     return transform(solid, cycle)
 
@@ -178,7 +178,7 @@ def turn_z(solid: Solid, angle: float) -> Solid:
 def mirror(solid: Solid, axes: str) -> Solid:
     """Repeat the part of a solid at positive coordinates at the negative ones, for each axis named in `axes`.
 
-    Folding space onto its positive half never lengthens a distance, so the result is 1-Lipschitz as it stands.
+    Folding space onto its positive half never lengthens a distance, so the result is 1-Lipschitz.
     """
     folded = ["xyz".index(a) for a in axes]
 
@@ -300,6 +300,14 @@ def above(solid: Solid, height: float) -> Solid:
     bounds = solid.bounds.copy()
     bounds[0, 2] = max(bounds[0, 2], height)
     return Solid(lambda p: np.maximum(solid.distance(p), height - p[:, 2]), bounds)
+
+
+def between(solid: Solid, low: float, high: float) -> Solid:
+    """Return the part of a solid with `low` <= z <= `high` [m], flat at both ends."""
+    bounds = solid.bounds.copy()
+    bounds[0, 2], bounds[1, 2] = max(bounds[0, 2], low), min(bounds[1, 2], high)
+    middle, half = (low + high) / 2, (high - low) / 2
+    return Solid(lambda p: np.maximum(solid.distance(p), np.abs(p[:, 2] - middle) - half), bounds)
 
 
 def box_distance(points: np.ndarray, bounds: np.ndarray) -> np.ndarray:

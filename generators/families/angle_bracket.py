@@ -48,7 +48,7 @@ def sample_angle_bracket(rng: np.random.Generator, fixed: Mapping[str, float] | 
         height=height,
         width=width,
         thickness=draw("thickness", at_least=thin(base, height, width), at_most=0.075 * base),
-        hole_radius=draw("hole_radius", at_least=0.055 * base, at_most=0.085 * min(base, height, 1.4 * width)),
+        hole_radius=draw("hole_radius", at_least=0.045 * base, at_most=0.085 * min(base, height, 1.4 * width)),
         rib=draw("rib"),
     )
 

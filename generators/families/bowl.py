@@ -45,9 +45,13 @@ def make_bowl(params: BowlParams) -> tuple[Part, ...]:
     low, high = foot + w / 2, params.height - w / 2
     rim = params.radius - w / 2
     path = [(0, low), (0.88 * rim, low), (rim, high)]
-    cup = revolve(stroke(path, 10 * rim, w))
+    profile = stroke(path, 10 * rim, w)
+    cup = revolve(profile)
     inner, outer = params.foot_radius - 1.6 * w, params.foot_radius
-    ring = revolve(outline([(inner, 0), (outer - 0.2 * w, 0), (outer, low), (inner, low)], (0.4 * w, 0.4 * w, 0, 0)))
+    # The ring ends in the middle of the wall above it, so that it neither floats nor pokes into the bowl.
+    heights = np.linspace(low, high, 512)
+    top = float(heights[np.argmin(profile.distance(np.full(512, (inner + outer) / 2), heights))])
+    ring = revolve(outline([(inner, 0), (outer - 0.2 * w, 0), (outer, top), (inner, top)], (0.4 * w, 0.4 * w, 0, 0)))
     solid = smooth_union(cup, ring, w)
     return (
         Part(

@@ -33,7 +33,7 @@ def sample_chair(rng: np.random.Generator, fixed: Mapping[str, float] | None = N
     back = draw("back_height", at_least=0.8 * seat, at_most=1.15 * seat)
     least = thin(seat + back)
     width = draw("seat_width", at_least=0.85 * seat, at_most=1.1 * seat)
-    leg = draw("leg", at_least=1.25 * least, at_most=0.10 * width)
+    leg = draw("leg", at_least=1.65 * least, at_most=0.10 * width)
     return ChairParams(
         seat_height=seat,
         seat_width=width,
@@ -52,7 +52,7 @@ def make_chair(params: ChairParams) -> tuple[Part, ...]:
     edge = 0.25 * s
     top = h + params.back_height
     seat = box((params.seat_depth, params.seat_width, t), (0, 0, h - t / 2), min(0.35 * t, edge))
-    front = mirror(box((s, s, h - t / 2), (x, y, (h - t / 2) / 2), edge), "y")
+    front = mirror(box((s, s, h - t / 2), (x - 0.2 * s, y - 0.2 * s, (h - t / 2) / 2), edge), "y")
     posts = mirror(box((s, s, top), (-x, y, top / 2), edge), "y")
     clear = params.back_height / params.rails
     rail_height = 0.46 * clear

@@ -9,7 +9,7 @@ import numpy as np
 
 from generators.curves import outline
 from generators.families.family import Draw, Family, Part, count, span
-from generators.sdf import cylinder, declare, difference, extrude, polar, smooth_union, translate, union
+from generators.sdf import between, cylinder, declare, difference, extrude, polar, smooth_union, translate, union
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,9 @@ def make_gear(params: GearParams) -> tuple[Part, ...]:
         (0, 0, 0.25 * module, 0.25 * module, 0, 0),
     )
     edge = min(0.25 * module, 0.1 * t)
-    rim = smooth_union(cylinder(root, 0, t, edge), polar(extrude(tooth, 0, t, edge), params.teeth), 0.35 * module)
+    # Blended as long prisms and cut to thickness last: a fillet must not lift the flat faces.
+    prisms = cylinder(root, -r, r), polar(extrude(tooth, -r, r), params.teeth)
+    rim = between(smooth_union(*prisms, 0.35 * module), 0, t)
     hub_radius, web = bore + 0.16 * r, root - 0.12 * r
     hole_radius = min(0.42 * (web - hub_radius), 0.66 * (web + hub_radius) / 2 * np.sin(np.pi / params.holes))
     middle = (web + hub_radius) / 2

@@ -19,7 +19,7 @@ class HexNutParams:
     across_flats: float = span(0.012, 0.060)
     height: float = span(0.006, 0.040)
     bore_radius: float = span(0.003, 0.020)
-    chamfer: float = span(0.0008, 0.0060)
+    chamfer: float = span(0.0008, 0.0048)
     """Depth of the countersink [m]."""
 
 

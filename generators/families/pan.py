@@ -35,13 +35,13 @@ def sample_pan(rng: np.random.Generator, fixed: Mapping[str, float] | None = Non
     radius = draw("radius")
     length = draw("handle_length", at_least=1.1 * radius, at_most=1.5 * radius)
     least = thin(2 * radius + length)
-    thickness = draw("handle_thickness", at_least=least, at_most=0.125 * radius)
+    thickness = draw("handle_thickness", at_least=1.35 * least, at_most=0.125 * radius)
     return PanParams(
         radius=radius,
         depth=draw("depth", at_least=0.38 * radius, at_most=0.6 * radius),
         wall=draw("wall", at_least=least, at_most=0.085 * radius),
         handle_length=length,
-        handle_width=draw("handle_width", at_least=max(1.5 * thickness, 3.4 * least), at_most=2.6 * thickness),
+        handle_width=draw("handle_width", at_least=max(1.5 * thickness, 3.35 * least), at_most=2.6 * thickness),
         handle_thickness=thickness,
     )
 

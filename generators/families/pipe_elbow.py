@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -44,9 +44,8 @@ def make_pipe_elbow(params: PipeElbowParams) -> tuple[Part, ...]:
     """Build an elbow: a tube along a line with one fillet, hollowed by a thinner one, and two drilled flanges."""
     r, w, bend, t = params.radius, params.wall, params.bend_radius, params.flange_thickness
     plate = 1.72 * r
-    rise = plate + 0.35 * r  # height of the upper axis: its flange clears the floor
-    rise = max(rise, bend + 1.1 * t)
-    path = [(0.0, 0.0), (0.0, rise), (rise, rise)]
+    rise = max(plate + t + 0.35 * r, bend + 1.2 * t)  # height of the upper axis: its flange clears the lower one
+    path = [(0.0, -r), (0.0, rise), (rise + r, rise)]
     shoulder = 1.36 * r
     bolt = 0.16 * r
     flange = difference(
@@ -56,10 +55,8 @@ def make_pipe_elbow(params: PipeElbowParams) -> tuple[Part, ...]:
     to_x = np.array([[0.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
     end = transform(flange, to_x, (rise, 0.0, rise))
     pipe = tube(path, bend, r)
-    keep = union(pipe, flange, end)
-    outside = smooth_union(trim(pipe, rise), union(flange, end), 0.18 * r)
-    bore = tube([(0.0, -r), (0.0, rise), (rise + r, rise)], bend, r - w)
-    solid = replace(difference(outside, bore), bounds=trim(keep, rise).bounds)
+    outside = trim(smooth_union(pipe, union(flange, end), 0.18 * r), rise)
+    solid = difference(outside, tube(path, bend, r - w))
     return (
         Part(
             "pipe_elbow",

@@ -9,7 +9,7 @@ import numpy as np
 
 from generators.curves import outline, stroke
 from generators.families.family import Draw, Family, Part, span, thin
-from generators.sdf import box, declare, difference, extrude, smooth_union
+from generators.sdf import above, box, declare, difference, extrude, smooth_union
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ def make_tray(params: TrayParams) -> tuple[Part, ...]:
     x, y = params.length / 2 - w / 2, params.width / 2 - w / 2
     corners = [(-x, -y), (x, -y), (x, y), (-x, y)]
     radius = params.corner_radius - w / 2
-    wall = extrude(stroke(corners, radius, w, closed=True), 0.0, h, 0.45 * w)
-    floor = extrude(outline(corners, radius), 0.0, w)
-    tray = smooth_union(floor, wall, 0.8 * w)
+    wall = extrude(stroke(corners, radius, w, closed=True), -h, h, 0.45 * w)
+    floor = extrude(outline(corners, radius), -h, w)
+    tray = above(smooth_union(floor, wall, 0.8 * w), 0.0)
     slot_height = 0.30 * h
     centre = 0.94 * h - w - slot_height / 2
     slot = box((2 * params.length, params.slot_length, slot_height), (0, 0, centre), 0.48 * slot_height)

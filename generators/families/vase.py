@@ -29,8 +29,8 @@ def sample_vase(rng: np.random.Generator, fixed: Mapping[str, float] | None = No
     """Draw a vase."""
     draw = Draw(VaseParams, rng, fixed)
     height = draw("height")
-    belly = draw("belly_radius", at_least=0.22 * height, at_most=0.36 * height)
-    neck = draw("neck_radius", at_least=0.36 * belly, at_most=0.66 * belly)
+    belly = draw("belly_radius", at_least=0.24 * height, at_most=0.36 * height)
+    neck = draw("neck_radius", at_least=max(0.36 * belly, 0.085 * height), at_most=0.66 * belly)
     return VaseParams(
         height=height,
         wall=draw("wall", at_least=thin(height), at_most=min(0.09 * belly, 0.25 * neck)),

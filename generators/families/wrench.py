@@ -9,7 +9,7 @@ import numpy as np
 
 from generators.curves import outline
 from generators.families.family import Draw, Family, Part, span, thin
-from generators.sdf import box, cylinder, declare, difference, extrude, smooth_union, translate, turn_z
+from generators.sdf import between, box, cylinder, declare, difference, extrude, smooth_union, translate, turn_z, union
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def sample_wrench(rng: np.random.Generator, fixed: Mapping[str, float] | None = 
     return WrenchParams(
         length=length,
         flats=flats,
-        thickness=draw("thickness", at_least=thin(length + 2.4 * flats), at_most=0.5 * flats),
+        thickness=draw("thickness", at_least=thin(length + 2.4 * flats) / 0.86, at_most=0.5 * flats),
         handle_width=draw("handle_width", at_least=0.7 * flats, at_most=1.0 * flats),
     )
 
@@ -42,12 +42,15 @@ def make_wrench(params: WrenchParams) -> tuple[Part, ...]:
     half, s, t = params.length / 2, params.flats, params.thickness
     head, ring, edge = 1.22 * s, 0.98 * s, 0.22 * t
     shift = (half, 0.0, 0.0)
-    jaw = translate(cylinder(head, 0, t, edge), shift)
-    eye = translate(cylinder(ring, 0, 1.15 * t, edge), (-half, 0.0, 0.0))
+    # Blended as long prisms and cut to thickness last: a fillet must not lift the flat faces.
+    deep = 4 * s
+    jaw = translate(cylinder(head, -deep, deep), shift)
+    eye = translate(cylinder(ring, -deep, deep), (-half, 0.0, 0.0))
+    boss = translate(cylinder(0.94 * ring, 0, 1.2 * t, edge), (-half, 0.0, 0.0))
     low, high = -half, half
     w0, w1 = params.handle_width / 2, 0.86 * params.handle_width / 2
-    bar = extrude(outline([(low, -w1), (high, -w0), (high, w0), (low, w1)]), 0.06 * t, 0.94 * t, edge)
-    blank = smooth_union(smooth_union(bar, jaw, 0.7 * s), eye, 0.5 * s)
+    bar = extrude(outline([(low, -w1), (high, -w0), (high, w0), (low, w1)]), -deep, deep)
+    blank = union(between(smooth_union(smooth_union(bar, jaw, 0.7 * s), eye, 0.5 * s), 0.0, t), boss)
     corner = s / np.sqrt(3)
     hexagon = outline([(corner * np.cos(a), corner * np.sin(a)) for a in np.arange(6) * np.pi / 3], 0.06 * s)
     socket = translate(extrude(hexagon, -t, 3 * t), (-half, 0.0, 0.0))
@@ -57,7 +60,7 @@ def make_wrench(params: WrenchParams) -> tuple[Part, ...]:
     return (
         Part(
             "wrench",
-            declare(solid, wall=min(ring - corner, head - s / 2 - 0.2 * s, 0.88 * t), genus=1),
+            declare(solid, wall=min(ring - corner, head - s / 2 - 0.2 * s, t), genus=1),
             ("steel", "stainless_steel", "titanium"),
         ),
     )
