@@ -409,11 +409,11 @@ class PybulletEngine:
         self._p.setJointMotorControl2(unique, link, self._p.VELOCITY_CONTROL, force=0.0, physicsClientId=self._client)
 
     def _verify_hulls(self, name: str, body: Body, unique: int, link: int, X_BP: Pose) -> None:
-        """Compare the vertices that PyBullet collides with against those of the hulls; a difference is a warning."""
+        """Compare the vertices that PyBullet collides with against those of the hulls, in the inertial frame; a difference is a warning."""
         count, held = self._p.getMeshData(
             unique, link, flags=self._p.MESH_DATA_SIMULATION_MESH, physicsClientId=self._client
         )
-        given = np.vstack([hull.mesh.vertices for hull in body.hulls])
+        given = X_BP.inverse().apply(np.vstack([hull.mesh.vertices for hull in body.hulls]))
         if count == 0:
             self._warnings[f"{name}: PyBullet holds no hull vertices, expected {len(given)}"] = None
             return
