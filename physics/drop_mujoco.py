@@ -78,7 +78,7 @@ class MujocoEngine:
         self._children: tuple[tuple[str, Joint], ...] = tuple(
             (p.name, joint) for p in world.placements if not p.fixed for joint in p.model.joints
         )
-        mujoco.mj_forward(self._model, self._data)
+        self._call(mujoco.mj_forward)
         self._wrenched = False
         self._past: dict[int, int] = {}
 
@@ -108,26 +108,29 @@ class MujocoEngine:
         for row, name in enumerate(state.names):
             if name in known:
                 self._put(known[name], state, row)
-        mujoco.mj_forward(model, data)
+        self._call(mujoco.mj_forward)
         for name, (placement, joint) in hung.items():
             if name in state.names and joint.kind is not JointKind.FIXED:
                 self._put_joint(placement, joint, state, state.names.index(name))
-                mujoco.mj_forward(model, data)
+                self._call(mujoco.mj_forward)
 
     def step(self, count: int = 1) -> None:
         """Advance by `count` steps; a wrench acts during the first of them only."""
         if self._wrenched and count > 0:
-            self._mujoco.mj_step(self._model, self._data)
+            self._call(self._mujoco.mj_step)
             self._data.xfrc_applied[:] = 0.0
             self._wrenched = False
             count -= 1
         if count > 0:
-            self._mujoco.mj_step(self._model, self._data, count)
+            self._call(self._mujoco.mj_step, count)
 
     def state(self) -> State:
         """Return poses and velocities of the free root bodies and of the bodies that hang on them."""
         data = self._data
         rows = [self._row(free) for free in self._free]
+        if self._children:  # mj_step leaves the poses of bodies behind by one step; contacts stay as they are
+            for update in (self._mujoco.mj_kinematics, self._mujoco.mj_comPos, self._mujoco.mj_comVel):
+                update(self._model, data)
         rows += [self._child_row(placement, joint) for placement, joint in self._children]
         names, positions, quaternions, linear, angular = zip(*rows, strict=True) if rows else ((), (), (), (), ())
         return State(
@@ -192,6 +195,20 @@ class MujocoEngine:
     def close(self) -> None:
         """Release MuJoCo's memory."""
         del self._data, self._model
+
+    def _call(self, function: Any, *arguments: int) -> None:
+        """Call a function of MuJoCo on the world.
+
+        Raises:
+            EngineError: MuJoCo gives up, for example because its stack is full.
+        """
+        try:
+            function(self._model, self._data, *arguments)
+        except self._mujoco.FatalError as error:
+            raise EngineError(
+                f"mujoco gave up at {self._data.time:.4g} s: {' '.join(str(error).split())}. "
+                "When it is out of memory, raise memory_per_geom or put fewer bodies into one world."
+            ) from error
 
     def _warning_counts(self) -> dict[int, int]:
         """Return how often each kind of warning was raised since loading."""
