@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -96,7 +97,7 @@ class Judge:
         moving = drop.outcome in (Outcome.TIMEOUT, Outcome.ESCAPED, Outcome.STOPPED)
         if drop.outcome.settled:
             return drop.settle_seconds
-        return max(drop.settle_seconds, float(np.nextafter(self.subject.settle_limit, np.inf))) if moving else np.nan
+        return max(drop.settle_seconds, math.nextafter(self.subject.settle_limit, math.inf)) if moving else np.nan
 
     def _contact(self, drop: Drop) -> list[Check]:
         config, subject = self.config, self.subject

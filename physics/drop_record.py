@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -83,19 +84,19 @@ class DropConfig:
     """D5: below this the rest pose is precarious [1]."""
     jitter_limit: float = 1e-4
     """D6: RMS of the position as a share of L [1]."""
-    jitter_angle_limit: float = np.deg2rad(0.05)
+    jitter_angle_limit: float = math.radians(0.05)
     """D6: RMS of the rotation [rad]."""
     creep_limit: float = 1e-3
     """D7: displacement in creep_seconds as a share of L [1]."""
-    creep_angle_limit: float = np.deg2rad(0.5)
+    creep_angle_limit: float = math.radians(0.5)
     """D7: change of tilt in creep_seconds [rad]."""
-    rest_angle_limit: float = np.deg2rad(3.0)
+    rest_angle_limit: float = math.radians(3.0)
     """D8, D11, D12: angle between two gravity directions in the body frame that are one pose [rad]."""
     height_limit: float = 0.01
     """D11, D12: difference of the heights of the centre of mass as a share of l [1]."""
     height_floor: float = 5e-4
     """D11, D12: difference of heights that always passes [m]."""
-    standing_angle: float = np.deg2rad(20.0)
+    standing_angle: float = math.radians(20.0)
     """A body with a symmetry axis stands when the axis is this close to the vertical; then nothing is exempt [rad]."""
     rolling_speed: float = 0.2
     """Largest speed at which a lying body of revolution may roll on and count as settled, as a share of v* [1]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -187,7 +188,7 @@ def simulate_drop(engine: Engine, subject: Subject, start: Start, *, creep: bool
     try:
         watch.advance(0)
         measured["free_fall_error"] = _fall(watch, start)
-        outcome, settle_seconds = _settle(watch, np.sqrt(2 * start.clearance / subject.g))
+        outcome, settle_seconds = _settle(watch, math.sqrt(2 * start.clearance / subject.g))
         measured["settle_seconds"] = settle_seconds
         measured["energy_gain"] = _energy_gain(watch, start)
         if outcome.settled:
@@ -243,9 +244,9 @@ def _settle(watch: Watch, contact_time: float) -> tuple[Outcome, float]:
         moment = watch.advance(stride)
         elapsed = watch.time - contact_time
         if moment.com[2] < -subject.size:
-            return Outcome.ESCAPED, max(elapsed, np.nextafter(subject.settle_limit, np.inf))
+            return Outcome.ESCAPED, max(elapsed, math.nextafter(subject.settle_limit, math.inf))
         if watch.late:
-            return Outcome.STOPPED, max(elapsed, np.nextafter(subject.settle_limit, np.inf))
+            return Outcome.STOPPED, max(elapsed, math.nextafter(subject.settle_limit, math.inf))
         if elapsed <= 0:
             continue
         if not is_quiet(subject, moment):

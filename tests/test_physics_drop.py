@@ -210,6 +210,14 @@ def test_records_are_deterministic(engine: str) -> None:
     assert [d.X_WB.position.tobytes() for d in one.drops] == [d.X_WB.position.tobytes() for d in two.drops]
 
 
+def test_records_hold_plain_numbers_only() -> None:
+    record = drop(CUBE, "mujoco")
+    for item in (*record.drops, *record.rest_poses, *record.checks, record):
+        for field in dataclasses.fields(item):
+            value = getattr(item, field.name)
+            assert not isinstance(value, np.generic | dict | list), f"{type(item).__name__}.{field.name}: {type(value)}"
+
+
 def test_starts_cover_the_probability_and_the_upright_pose() -> None:
     subject = Subject(bodies.cuboid("block", 0.04, 0.04, 0.1), DropConfig())
     starts = plan_starts(subject, np.random.default_rng(0))
