@@ -61,10 +61,9 @@ def test_a_tossed_body_keeps_spin_and_its_centre_of_mass_follows_the_parabola():
     end = engine.state()
     com = model.root.inertial.com
     t = n * dt
-    expected = start.apply(com) + [1.0 * t, 2.0 * t, 3.0 * t - G * t * (t + dt) / 2]
-    assert end.pose("thing").apply(com) == pytest.approx(
-        expected, abs=2e-4
-    )  # the free joint carries the origin, not the centre: an error of order dt
+    travel = np.array([1.0 * t, 2.0 * t, 3.0 * t - G * t * (t + dt) / 2])
+    # The free joint carries the origin, not the centre: an error of order dt.
+    assert end.pose("thing").apply(com) == pytest.approx(start.apply(com) + travel, abs=2e-4)
     assert end.angular_velocities[0] == pytest.approx([4, 5, 6], rel=0.01)  # implicitfast damps a tumbling body
 
 
@@ -273,7 +272,8 @@ def test_the_time_step_shrinks_with_small_bodies_and_with_the_scale():
     assert open_one(cube(0.1), timestep_scale=0.5).timestep == 5e-4
 
 
-def test_a_state_that_is_no_number_is_reported_and_stays():
+def test_a_state_that_is_no_number_is_reported_and_stays(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes a log into the working folder
     engine = open_one(cube(0.1), Pose.translation(0, 0, 1))
     rows = [np.array([[0.0, 0, 1]]), np.array([[1.0, 0, 0, 0]]), np.array([[np.nan, 0, 0]]), np.zeros((1, 3))]
     engine.set_state(State(0.0, ("thing",), *rows))
@@ -284,7 +284,8 @@ def test_a_state_that_is_no_number_is_reported_and_stays():
     assert engine.health(), "a warning counts since loading, also after a new state"
 
 
-def test_contacts_that_do_not_fit_into_memory_are_reported():
+def test_contacts_that_do_not_fit_into_memory_are_reported(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes a log into the working folder
     placements = tuple(Placement(f"thing_{i}", cube(0.05), Pose.translation(0, 0, 0.03)) for i in range(60))
     engine = open_mujoco(World(placements, OAK), config=MujocoConfig(base_memory=2**20, memory_per_geom=0))
     engine.step(1)
