@@ -56,10 +56,10 @@ class HullErrorConfig:
     """An object whose smallest extent is below this is taken as graspable when nobody says [m]; wide parallel gripper."""
     com_limit: float = 0.02
     """H5: distance between the centres of mass of U and M [L]."""
-    support_height: float = 1e-3
-    """H5: vertices this near to the lowest one carry the body [L]."""
+    support_height: float = 5e-3
+    """H5: vertices this near to the lowest one carry the body [L]; a foot that is higher tilts it by half a degree."""
     support_change: float = 0.005
-    """H5: a smaller change of the support margin is no change of balance [L]."""
+    """H5: a support margin nearer to 0 than this is neither in nor out of balance [L]."""
     samples: int = 4000
     """H4: points per surface, beside its vertices."""
     openings: OpeningConfig = field(default_factory=OpeningConfig)
@@ -155,7 +155,7 @@ def measure_hulls(
     return HullError(
         body=body,
         size=size,
-        graspable=bool(mesh.extents.min() < config.grasp_opening) if graspable is None else graspable,
+        graspable=is_graspable(mesh, graspable, config),
         n_hulls=len(hulls),
         n_vertices=sum(len(hull.vertices) for hull in hulls),
         most_vertices=max(len(hull.vertices) for hull in hulls),
@@ -182,14 +182,14 @@ def measure_hulls(
 def hull_checks(error: HullError, *, config: HullErrorConfig | None = None) -> tuple[Check, ...]:
     """Return checks H1 to H7 on measured hulls."""
     c = config or HullErrorConfig()
-    farthest = min(c.distance_limit, c.grasp_limit / error.size) if error.graspable else c.distance_limit
+    farthest = farthest_allowed(c, size=error.size, graspable=error.graspable)
     more = "cut into more hulls (lower threshold)"
 
     def check(id_: str, name: str, value: float, unit: str, limit: float | None, fix: str = "", **options: Any) -> Check:
         return Check(id_, name, float(value), unit, limit, body=error.body, fix=fix, **options)
 
-    margin_change = abs(error.support_margin - error.hull_support_margin)
-    flipped = (error.support_margin > 0) != (error.hull_support_margin > 0) and margin_change > c.support_change
+    inner, outer = sorted((error.support_margin, error.hull_support_margin), reverse=True)
+    flipped = inner > c.support_change and outer < -c.support_change
     margins = f"margin {error.support_margin:.4f} L of the solid, {error.hull_support_margin:.4f} L of the hulls"
     distances = (
         ("hulls to solid", error.outward_max, error.outward_p95),
@@ -246,6 +246,16 @@ def hull_checks(error: HullError, *, config: HullErrorConfig | None = None) -> t
         check("H7", "vertices of all hulls", error.n_vertices, "1", None),
         check("H7", "intersection over union", error.iou, "1", None),
     )
+
+
+def is_graspable(mesh: Mesh, graspable: bool | None, config: HullErrorConfig) -> bool:
+    """Return what was said about the object, or whether a gripper could span its smallest extent."""
+    return bool(mesh.extents.min() < config.grasp_opening) if graspable is None else graspable
+
+
+def farthest_allowed(config: HullErrorConfig, *, size: float, graspable: bool) -> float:
+    """Return the limit of the farthest distance in H4 [L]."""
+    return min(config.distance_limit, config.grasp_limit / size) if graspable else config.distance_limit
 
 
 def unit_solid(mesh: Mesh, *, centre: np.ndarray, size: float, what: str) -> Any:

@@ -14,7 +14,7 @@ import os
 import pickle
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +25,16 @@ import numpy as np
 from physics.check import SEVERITY, Check, Verdict, overall_verdict
 from physics.errors import HullError as HullFault
 from physics.errors import IsolationError
-from physics.hull_error import HullError, HullErrorConfig, arrays, hull_checks, measure_hulls, unit_solid
+from physics.hull_error import (
+    HullError,
+    HullErrorConfig,
+    arrays,
+    farthest_allowed,
+    hull_checks,
+    is_graspable,
+    measure_hulls,
+    unit_solid,
+)
 from physics.isolate import Sandbox
 from physics.mesh import Mesh
 from physics.model import Body, Hull
@@ -100,6 +109,8 @@ class HullConfig:
     limits: HullErrorConfig = field(default_factory=HullErrorConfig)
     convex_share: float = 0.98
     """A solid that fills this share of its own hull is tried as one hull [1]."""
+    reach: float = 0.8
+    """Cuts aim at this share of the farthest distance that H4 allows [1]."""
     most_vertices: int = 64
     """Vertices of a hull at most (PhysX on a GPU takes 64)."""
     coacd_faces: int = 3000
@@ -165,13 +176,14 @@ def decompose_mesh(
     path = None if cache is None else Path(cache) / f"{_key(mesh, config, name, graspable)}.hulls"
     if path is not None and (stored := _load(path)) is not None:
         return stored
+    farthest = farthest_allowed(config.limits, size=size, graspable=is_graspable(mesh, graspable, config.limits))
     attempts: list[Attempt] = []
     best: tuple[tuple, HullResult, Verdict] | None = None
     for rung in _rungs(solid, config):
         if best is not None and SEVERITY.index(best[2]) < SEVERITY.index(rung.after):
             continue
         try:
-            pieces = _pieces(solid, rung.method, config)
+            pieces = _pieces(solid, rung.method, config, farthest)
         except IsolationError as error:
             attempts.append(Attempt(rung.name, 0, Verdict.FAIL, (str(error).splitlines()[0],)))
             continue
@@ -265,10 +277,11 @@ def _rungs(solid: Any, config: HullConfig) -> tuple[Rung, ...]:
     return config.ladder
 
 
-def _pieces(solid: Any, method: CutConfig | CoacdConfig, config: HullConfig) -> list[np.ndarray]:
+def _pieces(solid: Any, method: CutConfig | CoacdConfig, config: HullConfig, farthest: float) -> list[np.ndarray]:
     """Return the points of each convex piece, in the frame of the scaled solid."""
     if isinstance(method, CutConfig):
-        return cut_hulls(solid, method)
+        nearer = replace(method, target_distance=min(method.target_distance, config.reach * farthest))
+        return cut_hulls(solid, nearer)
     vertices, faces = arrays(simplified(solid, CutConfig(faces=config.coacd_faces)))
     return _sandbox(config.memory_bytes).call(
         run_coacd, vertices, faces.astype(np.int32), method, config.most_vertices, deadline_s=config.deadline_s
@@ -294,30 +307,34 @@ def _mesh_of(hull: Any, centre: np.ndarray, size: float) -> Mesh:
 
 
 def _with_few_vertices(points: np.ndarray, most: int) -> Any:
-    """Return the hull of points with at most so many vertices, by the smallest simplification that gives them."""
+    """Return the hull of those corners that matter most: again and again those farthest outside the hull of the rest."""
     from manifold3d import Manifold
 
     hull = Manifold.hull_points(np.ascontiguousarray(points))
     if hull.num_vert() <= most:
         return hull
-    low, high, best = 1e-6, 0.5, None
-    for _ in range(12):
-        error = float(np.sqrt(low * high))
-        fewer = hull.simplify(error).hull()
-        if fewer.num_vert() > most:
-            low = error
-        else:
-            high = error
-            best = fewer if fewer.num_vert() >= 4 else best
-        if best is not None and best.num_vert() > 0.9 * most:
-            break
-    if best is None:
-        raise HullFault(f"a hull of {hull.num_vert()} vertices could not be reduced to {most}")
+    corners = arrays(hull)[0]
+    signs = np.array([[x, y, z] for x in (-1, 0, 1) for y in (-1, 0, 1) for z in (-1, 0, 1) if x or y or z])
+    chosen = np.unique((corners @ signs.T).argmax(axis=0))
+    inner = Manifold.hull_points(corners[chosen[: most // 2]])
+    chosen = chosen[: most // 2]
+    while len(chosen) < most:
+        vertices, faces = arrays(inner)
+        a, b, c = (vertices[faces[:, k]] for k in range(3))
+        normal = np.cross(b - a, c - a)
+        normal /= np.linalg.norm(normal, axis=1, keepdims=True).clip(min=1e-300)
+        height = corners @ normal.T - np.einsum("fi,fi->f", normal, a)
+        height[chosen] = -np.inf
+        farthest = np.unique(height.argmax(axis=0))
+        farthest = farthest[np.argsort(-height[farthest].max(axis=1), kind="stable")]
+        chosen = np.concatenate([chosen, farthest[: max(1, (most - len(chosen)) // 2)]])
+        inner = Manifold.hull_points(corners[chosen])
     # Grown to its old volume about its centre, it errs as much outwards as inwards.
-    vertices = arrays(best)[0]
+    vertices = arrays(inner)[0]
     centre = vertices.mean(axis=0)
-    growth = (hull.volume() / best.volume()) ** (1 / 3)
-    return Manifold.hull_points(centre + growth * (vertices - centre))
+    growth = (hull.volume() / inner.volume()) ** (1 / 3)
+    grown = centre + growth * (vertices - centre)
+    return Manifold.hull_points(np.clip(grown, corners.min(axis=0), corners.max(axis=0)))
 
 
 def _union_of(meshes: Sequence[Mesh], name: str) -> Mesh:

@@ -27,6 +27,18 @@ TOUCH = 1e-6
 """Points this near to a plane lie on it, boxes this near touch [L]."""
 
 
+def _grid(rows: int) -> Float64[np.ndarray, "S 3"]:
+    """Barycentric weights of points spread evenly over a triangle, its edges included and its corners not."""
+    weights = np.array([(i, j, rows - i - j) for i in range(rows + 1) for j in range(rows + 1 - i)], dtype=float) / rows
+    return weights[weights.max(axis=1) < 1.0]
+
+
+SAMPLE_EDGES = (0.08, 0.25)
+"""Faces with a longer longest edge are sampled more densely [L]."""
+SAMPLE_GRIDS = (_grid(3), _grid(8), _grid(16))
+"""Samples of small, middling and large faces: about 0.03 L apart."""
+
+
 @dataclass(frozen=True)
 class CutConfig:
     """How pieces are cut and merged. Lengths are shares of L, the largest extent of the solid."""
@@ -47,15 +59,15 @@ class CutConfig:
     """A cut that removes this share of a piece's excess volume is taken; below it, cuts are judged by the next one."""
     target_inflation: float = 0.002
     """Cutting goes on while excess volume over the area of the solid is above this [L]."""
-    target_distance: float = 0.014
+    target_distance: float = 0.016
     """Cutting goes on while a hull stands off its piece by more than this [L]."""
-    most_pieces: int = 64
+    most_pieces: int = 90
     """Cutting stops at this many pieces."""
     merge_inflation: float = 0.0003
     """Merging pieces may add this much to the mean inflation in all [L]."""
     overlap: float = 0.0005
     """Pieces reach this far beyond their cuts, so that no seam stays open between them [L]."""
-    set_back: float = 0.35
+    set_back: float = 0.42
     """Share of its stand-off by which a face over a hollow is moved back [1]."""
     set_back_pays: float = 2.0
     """A face is moved back only when that removes this many times more excess than solid [1]."""
@@ -113,7 +125,8 @@ def cut_hulls(solid: Any, config: CutConfig) -> list[Float64[np.ndarray, "N 3"]]
     """
     coarse = simplified(solid, config)
     groups = _merge(_cut(coarse, config), config, budget=config.merge_inflation * coarse.surface_area())
-    return [_set_back(_hull(points), pieces, config) for points, pieces in groups]
+    low, high = np.reshape(solid.bounding_box(), (2, 3))
+    return [np.clip(_set_back(_hull(points), pieces, config), low, high) for points, pieces in groups]
 
 
 def simplified(solid: Any, config: CutConfig) -> Any:
@@ -319,20 +332,30 @@ def _overlapping(piece: Piece, overlap: float) -> Float64[np.ndarray, "N 3"]:
 
 
 def _face_standoff(hull: Any, pieces: Sequence[Piece]) -> Float64[np.ndarray, "F"]:
-    """Largest distance found from each face of a hull to the surfaces of its pieces [L]."""
+    """Largest distance found from each face of a hull to the surfaces of its pieces [L].
+
+    Large faces get more samples, or a hole that a hull closes would lie between them.
+    """
     import igl
 
     vertices, faces = solid_arrays(hull)
-    corners = vertices[faces]
-    weights = np.array([[1, 1, 1], [4, 1, 1], [1, 4, 1], [1, 1, 4], [1, 1, 0], [0, 1, 1], [1, 0, 1]], dtype=float)
-    points = np.einsum("sk,fkx->fsx", weights / weights.sum(axis=1, keepdims=True), corners)
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    longest = np.max([np.linalg.norm(e, axis=1) for e in (b - a, c - b, a - c)], axis=0)
+    tier = np.searchsorted(SAMPLE_EDGES, longest)
+    points, owners = [], []
+    for level, weights in enumerate(SAMPLE_GRIDS):
+        index = np.flatnonzero(tier == level)
+        points.append(np.einsum("sk,fkx->fsx", weights, vertices[faces[index]]).reshape(-1, 3))
+        owners.append(np.repeat(index, len(weights)))
     starts = np.cumsum([0, *(len(piece.vertices) for piece in pieces)])
     squared = igl.point_mesh_squared_distance(
-        np.ascontiguousarray(points.reshape(-1, 3)),
+        np.concatenate(points),
         np.concatenate([piece.vertices for piece in pieces]),
         np.concatenate([piece.faces + start for piece, start in zip(pieces, starts, strict=False)]),
     )[0]
-    return np.sqrt(squared.reshape(len(faces), -1).max(axis=1))
+    largest = np.zeros(len(faces))
+    np.maximum.at(largest, np.concatenate(owners), squared)
+    return np.sqrt(largest)
 
 
 def _set_back(hull: Any, pieces: Sequence[Piece], config: CutConfig) -> Float64[np.ndarray, "N 3"]:

@@ -1,0 +1,168 @@
+"""Convex decomposition: exact answers, refusals, determinism, the cache, and the ladder."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import manifold3d as m3
+import numpy as np
+import pytest
+
+from physics.check import Verdict, overall_verdict
+from physics.errors import HullError as HullFault
+from physics.hull_error import arrays, hull_checks
+from physics.hulls import CoacdConfig, HullConfig, Rung, decompose_body, decompose_mesh
+from physics.materials import find_material
+from physics.mesh import Mesh
+from physics.model import Body, Part
+from physics.plane_cuts import CutConfig
+
+SOLID = m3.Manifold
+CUTS = HullConfig(ladder=(Rung("cuts", CutConfig(), after=Verdict.PASS),))
+
+
+def mesh_of(solid: SOLID) -> Mesh:
+    vertices, faces = arrays(solid)
+    return Mesh(vertices, faces.astype(np.int32))
+
+
+def box(x: float, y: float, z: float, at: tuple[float, float, float] = (0, 0, 0)) -> SOLID:
+    return SOLID.cube((x, y, z)).translate(at)
+
+
+def l_bar() -> Mesh:
+    return mesh_of(box(0.1, 0.04, 0.04) + box(0.04, 0.1, 0.04))
+
+
+def mug() -> Mesh:
+    cup = SOLID.cylinder(0.1, 0.04, circular_segments=48)
+    inside = SOLID.cylinder(0.1, 0.034, circular_segments=48).translate((0, 0, 0.006))
+    ring = SOLID.revolve(m3.CrossSection.circle(0.007, 16).translate((0.025, 0)), 24).rotate((90, 0, 0))
+    handle = ring.translate((0.045, 0, 0.05)) - SOLID.cylinder(0.2, 0.037, circular_segments=48)
+    return mesh_of((cup - inside) + handle)
+
+
+def verdicts(result) -> Verdict:
+    return overall_verdict(hull_checks(result.error), required=("H1", "H2", "H3", "H4", "H5", "H6"))
+
+
+def test_a_convex_solid_is_one_hull():
+    result = decompose_mesh(mesh_of(SOLID.cylinder(0.1, 0.03, circular_segments=24)))
+    assert result.rung == "one hull"
+    assert len(result.hulls) == 1
+    assert result.error.iou > 0.999
+    assert result.fallback is None
+
+
+def test_a_smooth_convex_solid_is_reduced_to_64_vertices_and_still_passes():
+    result = decompose_mesh(mesh_of(SOLID.sphere(0.05, 64)))
+    assert len(result.hulls) == 1
+    assert len(result.hulls[0].vertices) <= 64
+    assert verdicts(result) in (Verdict.PASS, Verdict.WARN)
+
+
+def test_l_bar_is_two_hulls():
+    result = decompose_mesh(l_bar(), config=CUTS)
+    assert len(result.hulls) == 2
+    assert result.error.iou > 0.99
+    assert verdicts(result) is Verdict.PASS
+
+
+def test_torus_keeps_its_hole():
+    torus = SOLID.revolve(m3.CrossSection.circle(0.03, 16).translate((0.1, 0)), 32)
+    result = decompose_mesh(mesh_of(torus), config=CUTS)
+    assert verdicts(result) in (Verdict.PASS, Verdict.WARN)
+    assert result.error.clear_share > 0.95
+    assert len(result.hulls) <= 24
+
+
+def test_mug_keeps_cavity_and_handle():
+    result = decompose_mesh(mug(), config=CUTS)
+    assert verdicts(result) in (Verdict.PASS, Verdict.WARN), result.attempts
+    assert result.error.clear_share > 0.95
+    assert len(result.hulls) <= 48
+    for hull in result.hulls:
+        assert len(hull.vertices) <= 64
+        assert hull.volume > 0
+
+
+def test_one_hull_over_a_hollow_solid_is_reported_as_failed():
+    config = HullConfig(ladder=(Rung("one", CutConfig(most_pieces=1), after=Verdict.PASS),))
+    result = decompose_mesh(mug(), config=config)
+    assert verdicts(result) is Verdict.FAIL
+    assert result.attempts[0].failures
+
+
+def test_hulls_are_the_same_on_every_run():
+    first, second = (decompose_mesh(mug(), config=CUTS) for _ in range(2))
+    assert [h.digest for h in first.hulls] == [h.digest for h in second.hulls]
+    assert first.error == second.error
+
+
+def test_coacd_runs_in_a_child_and_is_the_same_on_every_run():
+    config = HullConfig(ladder=(Rung("coacd", CoacdConfig(), after=Verdict.PASS),))
+    first, second = (decompose_mesh(l_bar(), config=config) for _ in range(2))
+    assert first.rung == "coacd"
+    assert first.error.iou > 0.99
+    assert [h.digest for h in first.hulls] == [h.digest for h in second.hulls]
+
+
+def test_ladder_goes_on_after_a_failure_and_says_why():
+    rungs = (Rung("one", CutConfig(most_pieces=1), after=Verdict.PASS), Rung("cuts", CutConfig()))
+    result = decompose_mesh(l_bar(), config=HullConfig(ladder=rungs))
+    assert result.rung == "cuts"
+    assert [a.rung for a in result.attempts] == ["one", "cuts"]
+    assert "H4" in result.fallback
+
+
+def test_a_child_that_misses_its_deadline_costs_one_attempt():
+    rungs = (Rung("slow", CoacdConfig(iterations=100000), after=Verdict.PASS), Rung("cuts", CutConfig()))
+    result = decompose_mesh(mug(), config=HullConfig(ladder=rungs, deadline_s=0.5))
+    assert result.rung == "cuts"
+    assert "no answer within 0.5 s" in result.attempts[0].failures[0]
+    with pytest.raises(HullFault, match="no method returned hulls"):
+        decompose_mesh(mug(), config=HullConfig(ladder=rungs[:1], deadline_s=0.5))
+
+
+def test_bad_meshes_are_refused_before_anything_runs():
+    bar = l_bar()
+    with pytest.raises(HullFault, match=r"inside out.*physics\.validity"):
+        decompose_mesh(Mesh(bar.vertices, bar.faces[:, ::-1]))
+    with pytest.raises(HullFault, match=r"not closed.*physics\.validity"):
+        decompose_mesh(Mesh(bar.vertices, bar.faces[1:]))
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [({"preprocess": "maybe"}, "preprocess"), ({"threshold": 2.0}, "threshold"), ({"iterations": 0}, "positive")],
+)
+def test_unknown_options_are_refused(options, text):
+    with pytest.raises(HullFault, match=text):
+        CoacdConfig(**options)
+
+
+def test_cache_returns_the_same_and_survives_damage(tmp_path):
+    first = decompose_mesh(l_bar(), config=CUTS, cache=tmp_path)
+    (file,) = tmp_path.iterdir()
+    again = decompose_mesh(l_bar(), config=CUTS, cache=tmp_path)
+    assert [h.digest for h in again.hulls] == [h.digest for h in first.hulls]
+    assert again.error == first.error
+    damaged = bytearray(file.read_bytes())
+    damaged[60] ^= 1
+    file.write_bytes(damaged)
+    assert decompose_mesh(l_bar(), config=CUTS, cache=tmp_path).error == first.error
+    other = dataclasses.replace(CUTS, most_vertices=32)
+    decompose_mesh(l_bar(), config=other, cache=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_body_of_two_materials_keeps_them_apart():
+    head, handle = mesh_of(box(0.1, 0.03, 0.03, (-0.05, -0.015, 0.25))), mesh_of(box(0.02, 0.02, 0.25, (-0.01, -0.01, 0)))
+    body = Body(
+        "hammer", (Part("head", head, find_material("steel")), Part("handle", handle, find_material("oak")))
+    )
+    made, checks, fallbacks = decompose_body(body, config=CUTS)
+    assert [hull.part for hull in made.hulls] == ["head", "handle"]
+    assert overall_verdict(checks) is Verdict.PASS
+    assert all(check.body == "hammer" for check in checks)
+    assert fallbacks == ()
