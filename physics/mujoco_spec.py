@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 
@@ -18,8 +19,11 @@ from physics.errors import EngineError
 from physics.mass import MassProperties
 from physics.materials import Material
 from physics.mesh import Mesh
-from physics.model import Body, Joint, JointKind
+from physics.model import Body, Joint, JointKind, Part
 from physics.pose import Pose
+
+VISUAL_GROUP, COLLISION_GROUP = 2, 3
+"""Geom groups, as in the MuJoCo Menagerie; viewers show the first and hide the second."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class MeshNames:
     names: dict[str, str] = field(default_factory=dict)
     """Name of every mesh by its digest."""
     files: Mapping[str, str] | None = None
-    """File of every mesh by its digest; None to store vertices in the specification."""
+    """File of every mesh by its digest; None to store vertices in the specification and to leave surfaces out."""
 
 
 def compile_world(world: World, *, timestep_scale: float, config: MujocoConfig) -> Any:
@@ -73,9 +77,10 @@ def write_world_xml(
     """Write a world as MJCF whose meshes are files.
 
     Args:
-        world: What to write; poses are written as they are.
+        world: What to write; poses and inertials are written with all their digits.
         path: The XML file.
-        mesh_files: File of every hull mesh by its digest, relative to the folder of `path`.
+        mesh_files: File of every hull mesh by its digest, relative to the folder of `path`. A part whose surface has
+            a file is also shown; otherwise its hulls are.
         name: Name of the model.
         config: Solver and contact settings.
 
@@ -90,7 +95,39 @@ def write_world_xml(
         text = spec.to_xml()
     except ValueError as error:
         raise EngineError(f"mujoco refuses scene {name!r}: {' '.join(str(error).split())}") from error
-    path.write_text(text, encoding="utf-8")
+    path.write_text(_with_all_digits(text, world), encoding="utf-8")
+
+
+def _with_all_digits(text: str, world: World) -> str:
+    """Return MJCF with poses and inertials that read back to the same doubles; MuJoCo itself writes six digits."""
+    root = ElementTree.fromstring(text)
+    elements = {element.get("name"): element for element in root.iter("body")}
+    for placement in world.placements:
+        poses = {placement.model.root.name: placement.X_WB}
+        poses |= {joint.child: joint.X_PC for joint in placement.model.joints}
+        for body in placement.model.bodies:
+            is_root = body is placement.model.root
+            element = elements[placement.name if is_root else body_name(placement.name, body.name)]
+            element.set("pos", _spell(poses[body.name].position))
+            element.set("quat", _spell(poses[body.name].quaternion))
+            inertial = element.find("inertial")
+            if inertial is not None and body.mass_properties is not None:
+                inertial.attrib.clear()
+                inertial.set("mass", repr(body.mass_properties.mass))
+                inertial.set("pos", _spell(body.mass_properties.com))
+                inertial.set("fullinertia", _spell(_six(body.mass_properties.inertia)))
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _spell(numbers: Any) -> str:
+    return " ".join(repr(float(number) + 0.0) for number in numbers)
+
+
+def _six(inertia: np.ndarray) -> list[float]:
+    """Return the six entries of an inertia in MuJoCo's order."""
+    i = inertia
+    return [float(value) for value in (i[0, 0], i[1, 1], i[2, 2], i[0, 1], i[0, 2], i[1, 2])]
 
 
 def make_spec(world: World, *, timestep_scale: float, config: MujocoConfig, meshes: MeshNames) -> Any:
@@ -184,10 +221,9 @@ def add_placement(spec: Any, placement: Placement, config: MujocoConfig, meshes:
 
 def set_inertial(body: Any, inertial: MassProperties) -> None:
     """Write an explicit inertial, so that nothing is inferred from the hulls."""
-    i = inertial.inertia
     body.mass = inertial.mass
     body.ipos = inertial.com
-    body.fullinertia = [i[0, 0], i[1, 1], i[2, 2], i[0, 1], i[0, 2], i[1, 2]]
+    body.fullinertia = _six(inertial.inertia)
     body.explicitinertial = True
 
 
@@ -232,23 +268,58 @@ def _add_body(
     added = parent.add_body(name=name, pos=X_PB.position, quat=X_PB.quaternion)
     if body.mass_properties is not None:
         set_inertial(added, body.mass_properties)
+    shown = {part.name for part in body.parts if meshes.files is not None and part.surface.digest in meshes.files}
+    for part in body.parts:
+        if part.name in shown:
+            _add_surface(spec, added, part, meshes)
     for hull in body.hulls:
-        _add_hull(spec, added, hull.mesh, body.hull_material(hull), config, meshes)
+        group = COLLISION_GROUP if hull.part in shown else VISUAL_GROUP
+        _add_hull(spec, added, hull.mesh, body.hull_material(hull), config, meshes, group)
     return added
 
 
-def _add_hull(spec: Any, body: Any, mesh: Mesh, material: Material, config: MujocoConfig, meshes: MeshNames) -> None:
+def _add_surface(spec: Any, body: Any, part: Part, meshes: MeshNames) -> None:
+    """Add the surface of a part, to be seen only."""
+    name = _add_mesh(spec, part.surface, meshes, "surface")
+    body.add_geom(
+        type=_geom_type(), meshname=name, group=VISUAL_GROUP, contype=0, conaffinity=0, rgba=_rgba(part.material)
+    )
+
+
+def _add_hull(
+    spec: Any, body: Any, mesh: Mesh, material: Material, config: MujocoConfig, meshes: MeshNames, group: int
+) -> None:
+    name = _add_mesh(spec, mesh, meshes, "hull")
+    contact = contact_settings(material, config)
+    body.add_geom(type=_geom_type(), meshname=name, group=group, margin=0.0, rgba=_rgba(material), **contact)
+
+
+def _add_mesh(spec: Any, mesh: Mesh, meshes: MeshNames, kind: str) -> str:
+    """Return the name of a mesh in the specification, which is added when it is not there."""
     import mujoco
 
     if mesh.digest not in meshes.names:
-        meshes.names[mesh.digest] = name = f"hull_{len(meshes.names):05d}"
-        # Inertials are explicit; the integral over the hull never fails on a mesh that is small.
-        stored: dict[str, Any] = {"name": name, "inertia": mujoco.mjtMeshInertia.mjMESH_INERTIA_CONVEX}
+        meshes.names[mesh.digest] = name = f"{kind}_{len(meshes.names):05d}"
+        # Inertials are explicit: these integrals are not used, and must not fail on a mesh that is small or thin.
+        integral = {
+            "hull": mujoco.mjtMeshInertia.mjMESH_INERTIA_CONVEX,
+            "surface": mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL,
+        }
+        stored: dict[str, Any] = {"name": name, "inertia": integral[kind]}
         if meshes.files is None:
             stored |= {"uservert": np.ravel(mesh.vertices), "userface": np.ravel(mesh.faces)}
         else:
             stored["file"] = meshes.files[mesh.digest]
         spec.add_mesh(**stored)
-    name = meshes.names[mesh.digest]
-    kind = mujoco.mjtGeom.mjGEOM_MESH
-    body.add_geom(type=kind, meshname=name, group=3, margin=0.0, **contact_settings(material, config))
+    return meshes.names[mesh.digest]
+
+
+def _geom_type() -> Any:
+    import mujoco
+
+    return mujoco.mjtGeom.mjGEOM_MESH
+
+
+def _rgba(material: Material) -> list[float]:
+    """Return the material's colour as sRGB, which MuJoCo's viewer expects."""
+    return [12.92 * c if c <= 0.0031308 else 1.055 * c ** (1 / 2.4) - 0.055 for c in material.base_color] + [1.0]
