@@ -7,12 +7,17 @@ import time
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scenegen import __version__
 from scenegen.errors import ScenegenError
+
+if TYPE_CHECKING:
+    from scenegen.config import RunConfig
+    from scenegen.pipeline.observer import Observer
+    from scenegen.run import RunResult
 
 DONE, NOT_CERTIFIED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 """Exit codes: done; done, but something required was not certified; the user's error; interrupted (resumable)."""
@@ -77,27 +82,18 @@ def run(
 
 
 def _run(path: Path, overrides: list[str], out: Path) -> int:
+    begun = time.monotonic()
     from rich.console import Console
 
     from scenegen.config import load_config
-    from scenegen.pipeline.run_ray import run_ray
-    from scenegen.pipeline.run_serial import run_serial
+
+    config = load_config(path, overrides)
     from scenegen.reports.progress import RunProgress
     from scenegen.reports.summary import print_summary, save_config, summarize, write_summary
-    from scenegen.run import run as run_config
 
-    begun = time.monotonic()
-    config = load_config(path, overrides)
     saved = save_config(config, out)
     with RunProgress(Console(stderr=True)) as progress:
-        if config.executor.kind == "serial":
-            result = run_config(config, out, run_serial, progress)
-        else:
-            from scenegen.pipeline.ray_session import ray_session
-
-            limits = {"address": config.executor.address, "workers": config.executor.workers}
-            with ray_session(**limits):  # one Ray for all chains of the run
-                result = run_config(config, out, functools.partial(run_ray, **limits), progress)
+        result = _execute(config, out, progress)
     summary = summarize(
         config,
         result.outcomes,
@@ -109,6 +105,23 @@ def _run(path: Path, overrides: list[str], out: Path) -> int:
     written = [*result.written, saved, write_summary(summary, out)]
     print_summary(summary, Console(), written=written)
     return DONE if summary.complete else NOT_CERTIFIED
+
+
+def _execute(config: RunConfig, out: Path, observer: Observer) -> RunResult:
+    """Run on the executor that the configuration names, with one Ray for all chains of the run."""
+    if config.executor.kind == ExecutorKind.SERIAL:
+        from scenegen.pipeline.run_serial import run_serial
+        from scenegen.run import run as run_config
+
+        return run_config(config, out, run_serial, observer)
+    from scenegen.pipeline.ray_session import ray_session
+    from scenegen.pipeline.run_ray import run_ray
+
+    address, workers = config.executor.address, config.executor.workers
+    with ray_session(address=address, workers=workers):
+        from scenegen.run import run as run_config
+
+        return run_config(config, out, functools.partial(run_ray, address=address, workers=workers), observer)
 
 
 @app.command(epilog="Example: scenegen show out/demo/scenes/kitchen_table")
