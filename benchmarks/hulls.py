@@ -121,9 +121,7 @@ def baseline(sandbox: Sandbox, mesh: Mesh, mode: str, name: str, deadline: float
     from manifold3d import Manifold
 
     try:
-        seconds, hulls = sandbox.call(
-            "hulls:timed_coacd", mesh.vertices, mesh.faces, mode, deadline_s=deadline
-        )
+        seconds, hulls = sandbox.call("hulls:timed_coacd", mesh.vertices, mesh.faces, mode, deadline_s=deadline)
     except IsolationError as error:
         print(f"  baseline {mode} on {name}: {str(error).splitlines()[0]}")
         return deadline, None

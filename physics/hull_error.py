@@ -151,7 +151,7 @@ def measure_hulls(
     inward = _distances(m_vertices, m_faces, u_vertices, u_faces, config.samples, outside_only=False)
     m_com, u_com = _centre_of_mass(m_vertices, m_faces), _centre_of_mass(u_vertices, u_faces)
     rays, share = clear_share(m_vertices, m_faces, [arrays(piece) for piece in pieces], config=config.openings)
-    widths, lacks = zip(*(_piece_shape(piece) for piece in pieces), strict=True)
+    widths, lacks = zip(*(piece_shape(piece) for piece in pieces), strict=True)
     return HullError(
         body=body,
         size=size,
@@ -185,7 +185,9 @@ def hull_checks(error: HullError, *, config: HullErrorConfig | None = None) -> t
     farthest = farthest_allowed(c, size=error.size, graspable=error.graspable)
     more = "cut into more hulls (lower threshold)"
 
-    def check(id_: str, name: str, value: float, unit: str, limit: float | None, fix: str = "", **options: Any) -> Check:
+    def check(
+        id_: str, name: str, value: float, unit: str, limit: float | None, fix: str = "", **options: Any
+    ) -> Check:
         return Check(id_, name, float(value), unit, limit, body=error.body, fix=fix, **options)
 
     inner, outer = sorted((error.support_margin, error.hull_support_margin), reverse=True)
@@ -294,9 +296,7 @@ def _union(pieces: list[Any]) -> Any:
     return Manifold.batch_boolean(pieces, OpType.Add)
 
 
-def surface_samples(
-    vertices: np.ndarray, faces: np.ndarray, count: int
-) -> Float64[np.ndarray, "N 3"]:
+def surface_samples(vertices: np.ndarray, faces: np.ndarray, count: int) -> Float64[np.ndarray, "N 3"]:
     """Return points spread evenly over the area, the same on every run.
 
     Faces are taken at equal steps of the cumulative area, places in them from the R2 low-discrepancy sequence
@@ -372,7 +372,7 @@ def _turn(a: tuple[float, ...], b: tuple[float, ...], c: tuple[float, ...]) -> f
     return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
 
 
-def _piece_shape(piece: Any) -> tuple[float, float]:
+def piece_shape(piece: Any) -> tuple[float, float]:
     """Smallest width across a face, and the share of its own hull's volume that the piece lacks.
 
     The least width of a polytope may also lie between two edges; it is then smaller than across any face by at

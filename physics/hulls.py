@@ -33,6 +33,7 @@ from physics.hull_error import (
     hull_checks,
     is_graspable,
     measure_hulls,
+    piece_shape,
     unit_solid,
 )
 from physics.isolate import Sandbox
@@ -93,10 +94,9 @@ class Rung:
 
 LADDER = (
     Rung("cuts", CutConfig(), after=Verdict.PASS),
-    Rung("fine cuts", CutConfig(faces=3000, target_distance=0.009, most_pieces=100), after=Verdict.FAIL),
+    Rung("fine cuts", CutConfig(faces=3000, target_distance=0.01, most_pieces=124), after=Verdict.FAIL),
     Rung("CoACD .05 20/10/2", CoacdConfig()),
-    Rung("CoACD .03 60/10/3", CoacdConfig(threshold=0.03, nodes=60, depth=3)),
-    Rung("CoACD .02 20/150/3", CoacdConfig(threshold=0.02, iterations=150, depth=3, resolution=2000)),
+    Rung("CoACD .03 20/60/3", CoacdConfig(threshold=0.03, iterations=60, depth=3, resolution=2000)),
 )
 """Methods from cheap to dear; see benchmarks/hulls.py for what each yields."""
 
@@ -188,7 +188,7 @@ def decompose_mesh(
             attempts.append(Attempt(rung.name, 0, Verdict.FAIL, (str(error).splitlines()[0],)))
             continue
         solids = [_with_few_vertices(points, config.most_vertices) for points in pieces]
-        hulls = tuple(_mesh_of(hull, centre, size) for hull in solids if hull.volume() > LEAST_VOLUME)
+        hulls = tuple(_mesh_of(hull, centre, size) for hull in solids if _is_thick(hull, config.limits.least_width))
         if not hulls:
             attempts.append(Attempt(rung.name, 0, Verdict.FAIL, ("all of its hulls are flat",)))
             continue
@@ -335,6 +335,11 @@ def _with_few_vertices(points: np.ndarray, most: int) -> Any:
     growth = (hull.volume() / inner.volume()) ** (1 / 3)
     grown = centre + growth * (vertices - centre)
     return Manifold.hull_points(np.clip(grown, corners.min(axis=0), corners.max(axis=0)))
+
+
+def _is_thick(hull: Any, least_width: float) -> bool:
+    """Whether a hull is not flat. Flat ones carry nothing and upset engines; what they covered is in H3."""
+    return hull.volume() > LEAST_VOLUME and piece_shape(hull)[0] > least_width
 
 
 def _union_of(meshes: Sequence[Mesh], name: str) -> Mesh:

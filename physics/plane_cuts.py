@@ -43,7 +43,7 @@ SAMPLE_GRIDS = (_grid(3), _grid(8), _grid(16))
 class CutConfig:
     """How pieces are cut and merged. Lengths are shares of L, the largest extent of the solid."""
 
-    simplify_errors: tuple[float, ...] = (0.0002, 0.0005, 0.001, 0.002, 0.003)
+    simplify_errors: tuple[float, ...] = (0.0002, 0.0005, 0.001, 0.002, 0.003, 0.004)
     """Errors of simplification that are tried, smallest first [L]."""
     faces: int = 1500
     """Simplification stops at the first error that leaves no more faces than this."""
@@ -170,7 +170,7 @@ def _cut(solid: Any, config: CutConfig) -> list[Piece]:
             far = open_
         if not far:
             break
-        piece = max(far, key=lambda p: p.excess)  # the first of equals: order is that of cutting
+        piece = max(far, key=lambda p: p.standoff * p.excess)  # the first of equals: order is that of cutting
         plane = _best_plane(piece, config)
         parts = [] if plane is None else _split(piece, plane)
         if len(parts) < 2:

@@ -157,10 +157,11 @@ def test_cache_returns_the_same_and_survives_damage(tmp_path):
 
 
 def test_a_body_of_two_materials_keeps_them_apart():
-    head, handle = mesh_of(box(0.1, 0.03, 0.03, (-0.05, -0.015, 0.25))), mesh_of(box(0.02, 0.02, 0.25, (-0.01, -0.01, 0)))
-    body = Body(
-        "hammer", (Part("head", head, find_material("steel")), Part("handle", handle, find_material("oak")))
+    head, handle = (
+        mesh_of(box(0.1, 0.03, 0.03, (-0.05, -0.015, 0.25))),
+        mesh_of(box(0.02, 0.02, 0.25, (-0.01, -0.01, 0))),
     )
+    body = Body("hammer", (Part("head", head, find_material("steel")), Part("handle", handle, find_material("oak"))))
     made, checks, fallbacks = decompose_body(body, config=CUTS)
     assert [hull.part for hull in made.hulls] == ["head", "handle"]
     assert overall_verdict(checks) is Verdict.PASS
