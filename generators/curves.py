@@ -50,7 +50,7 @@ class Edge:
         return np.array([along[1], -along[0]]) / np.hypot(*along)
 
 
-def fillet_chain(points: np.ndarray, radii: Sequence[float] | float, *, closed: bool) -> list[Edge]:
+def fillet_chain(points: np.ndarray, radii: Sequence[float] | np.ndarray | float, *, closed: bool) -> list[Edge]:
     """Return lines through corner points (n, 2) [m] with each corner rounded by a tangent arc.
 
     Args:
@@ -124,7 +124,7 @@ def outline(points: Sequence[Sequence[float]], radii: Sequence[float] | float = 
     after, before = np.roll(np.arange(len(edges)), -1), np.roll(np.arange(len(edges)), 1)
     on_axis = [axis and abs(e.start[0]) < COINCIDENT and abs(e.end[0]) < COINCIDENT for e in edges]
     mirrored = np.array([-1.0, 1.0])
-    terms = []
+    terms: list[tuple[Edge, np.ndarray, np.ndarray]] = []
     for i, edge in enumerate(edges):
         if on_axis[i]:
             continue

@@ -103,7 +103,7 @@ class _Sampler:
             value = self.evaluate(self.origin + self.size * middle)
             reach = self.band_width + np.sqrt(3) / 2 * (side - 1) * self.size
             blocks = blocks[np.abs(value) <= reach]
-            if side == self.config.finest_block:
+            if side == self.config.finest_block or not len(blocks):
                 return blocks[np.lexsort(blocks.T[::-1])]
             side //= 2
             blocks = (2 * blocks[:, None] + children).reshape(-1, 3)

@@ -88,7 +88,7 @@ def load_volume(path: Path) -> SparseVolume:
         VolumeError: the file is no npz, lacks an array, or holds a volume that breaks its invariants.
     """
     try:
-        with np.load(path, allow_pickle=False) as data:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
             x, y, z = data["origin"]
             return SparseVolume(data["coords"], data["values"], float(data["voxel_size"]), (x, y, z))
     except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:

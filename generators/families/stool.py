@@ -47,7 +47,7 @@ def make_stool(params: StoolParams) -> tuple[Part, ...]:
     top = h - params.seat_thickness
     high, low = np.array([0.68 * params.seat_radius, 0, top]), np.array([params.foot_radius - r, 0, 0.0])
     along = low - high
-    leg = capsule(high, high + 1.2 * along, r)
+    leg = capsule(high.tolist(), (high + 1.2 * along).tolist(), r)
     legs = above(polar(leg, params.legs), 0.0)
     at = high + along * (1 - params.ring_height / top)
     ring = torus(float(at[0]), 0.8 * r, params.ring_height)
