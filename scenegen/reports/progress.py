@@ -10,7 +10,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from scenegen.pipeline.stage import Finished, Outcome, Quarantined, Rejected, StageTime
+from scenegen.pipeline.stage import Outcome, Quarantined, Rejected, StageTime
 
 LINE_SECONDS = 10.0
 """Least time between two plain lines [s]."""
@@ -66,9 +66,11 @@ class RunProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bars.stop()
+        self._end_chain()
 
     def chain_begun(self, stages: Sequence[str], item_count: int) -> None:
         """Show a bar for each stage."""
+        self._end_chain()
         for task in self._tasks.values():
             self._bars.remove_task(task)
         self._items, self._closed, self._begun = item_count, 0, time.monotonic()
@@ -100,8 +102,6 @@ class RunProgress:
             self._show(stage)
         if not self.console.is_terminal and time.monotonic() - self._said > LINE_SECONDS:
             self._line(self._summary())
-        if not self.console.is_terminal and self._closed == self._items and isinstance(outcome, Finished):
-            self._line(self._summary())
 
     def item_added(self, item_id: str) -> None:
         """Make room for it."""
@@ -112,6 +112,10 @@ class RunProgress:
     def noted(self, message: str) -> None:
         """Print it above the bars."""
         self.console.print(f"note: {message}", style="yellow", markup=False, highlight=False)
+
+    def _end_chain(self) -> None:
+        if self._items and not self.console.is_terminal:
+            self._line(self._summary())
 
     def _expected(self, stage: str) -> int:
         """Return how many items will reach a stage, as far as is known."""
