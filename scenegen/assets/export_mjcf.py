@@ -16,20 +16,22 @@ JOINT_TYPES = {JointKind.REVOLUTE: "hinge", JointKind.PRISMATIC: "slide"}
 """MJCF name of each kind of joint; a fixed joint is the absence of one."""
 
 
-def mjcf_bytes(model: Model, *, config: MujocoConfig | None = None) -> bytes:
+def mjcf_bytes(model: Model, *, config: MujocoConfig | None = None, options: bool = True) -> bytes:
     """Return a model as MJCF whose meshes are the files beside it.
 
     Args:
         model: Bodies with hulls and mass properties.
         config: Solver and contact settings that are written down; those of the verification when not given.
+        options: Write down solver options too; False for a model that joins another, whose options hold.
     """
     config = config or MujocoConfig()
     root = ET.Element("mujoco", model=model.name)
     ET.SubElement(root, "compiler", angle="radian", autolimits="true")
-    ET.SubElement(
-        root, "option", timestep=spell(config.timestep), integrator="implicitfast", cone="elliptic",
-        impratio=spell(config.impratio), tolerance=spell(config.tolerance), iterations=str(config.iterations),
-    )  # fmt: skip
+    if options:
+        ET.SubElement(
+            root, "option", timestep=spell(config.timestep), integrator="implicitfast", cone="elliptic",
+            impratio=spell(config.impratio), tolerance=spell(config.tolerance), iterations=str(config.iterations),
+        )  # fmt: skip
     _add_classes(root, config)
     _add_assets(root, model)
     elements = {"": ET.SubElement(root, "worldbody")}
