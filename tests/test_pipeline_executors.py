@@ -371,3 +371,21 @@ def test_a_function_that_is_not_there_quarantines(tmp_path):
     check_chain((stage,))
     outcome = run_serial((stage,), items(1), Store(tmp_path), observer=SilentObserver())["item0"]
     assert isinstance(outcome, Quarantined) and "cannot import pipeline_stages:missing" in outcome.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.parametrize("moment_s", [2.0, 12.0], ids=["while Ray starts", "at work"])
+def test_ctrl_c_leaves_nothing_behind(tmp_path, moment_s):
+    import psutil
+
+    code = DRIVER.replace("seconds=0.02", "seconds=1.0")
+    command = [sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent), "ray"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as driver:
+        time.sleep(moment_s)
+        family = psutil.Process(driver.pid).children(recursive=True)
+        driver.send_signal(signal.SIGINT)
+        errors = driver.communicate(timeout=60)[1]
+    assert driver.returncode == -signal.SIGINT and errors.rstrip().endswith("KeyboardInterrupt")
+    psutil.wait_procs(family, timeout=10)
+    assert [process for process in family if process.is_running()] == []

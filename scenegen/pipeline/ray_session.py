@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -56,14 +58,34 @@ def ray_session(*, address: str | None = None, workers: int | None = None) -> It
         return
     if address is None:
         workers = workers or _cores()
-        _start(workers)
     else:
         _probe(address)
-        _join(address)
     try:
+        with _interrupts_deferred():
+            if address is None:
+                _start(workers or 1)
+            else:
+                _join(address)
         yield RaySession(address is None, workers)
     finally:
-        ray.shutdown()  # ends a local Ray, and only leaves a cluster
+        with _interrupts_deferred():
+            ray.shutdown()  # ends a local Ray, and only leaves a cluster
+
+
+@contextlib.contextmanager
+def _interrupts_deferred() -> Iterator[None]:
+    """Hold Ctrl-C back until Ray is up, or down: in between it crashes the process and leaves Ray's own behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+    previous = signal.signal(signal.SIGINT, lambda number, _: received.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    if received:
+        raise KeyboardInterrupt
 
 
 def _start(workers: int) -> None:
