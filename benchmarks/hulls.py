@@ -4,19 +4,16 @@ Ours is timed from a cold cache with simplification, every retry and the measure
 alone. Both use one thread; seconds are CPU seconds, children included, which other load on the machine disturbs least.
 Objects that are convex (one hull from the first rung) are left out.
 
-    python benchmarks/hulls.py [--objects 40] [--foreign 14] [--resolution 96] [--skip-baseline] [--deadline 300]
+    OMP_NUM_THREADS=1 python benchmarks/hulls.py [--objects 40] [--foreign 14] [--resolution 96]
+        [--modes off,auto] [--skip-baseline] [--deadline 300]
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-
-for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
 
 import numpy as np
 import psutil
@@ -146,8 +143,9 @@ def report(rows: list[tuple[str, float, HullResult, dict[str, tuple[float, HullE
     passed = sum(not failed(result.error) for _, _, result, _ in rows)
     every = sum(not failed(r.error, ("H1", "H2", "H3", "H4", "H5", "H6")) for _, _, r, _ in rows)
     print(f"\n{title}: {len(rows)} objects that are not convex, 1 thread each")
+    iou = np.median([r.error.iou for *_, r, _ in rows])
     print(
-        f"  ours: median {np.median([s for _, s, _, _ in rows]):.2f} s, IoU {np.median([r.error.iou for *_, r, _ in rows]):.4f},"
+        f"  ours: median {np.median([s for _, s, _, _ in rows]):.2f} s, IoU {iou:.4f},"
         f" hulls {np.median([len(r.hulls) for *_, r, _ in rows]):.0f}; H2-H4 hold on {passed / len(rows):.1%},"
         f" H1-H6 on {every / len(rows):.1%}; first rung enough on"
         f" {sum(r.fallback is None for *_, r, _ in rows) / len(rows):.0%}"
@@ -160,7 +158,8 @@ def report(rows: list[tuple[str, float, HullResult, dict[str, tuple[float, HullE
             f"  CoACD preprocess {mode}: median {np.median(times):.2f} s, IoU {np.median([e.iou for e in errors]):.4f},"
             f" hulls {np.median([e.n_hulls for e in errors]):.0f}; H2-H4 hold on"
             f" {sum(not failed(e) for e in errors) / len(errors):.1%}; unfinished {len(rows) - len(errors)};"
-            f" SPEED-UP median {np.median(ratio):.1f}x (quartiles {np.percentile(ratio, 25):.1f} .. {np.percentile(ratio, 75):.1f})"
+            f" SPEED-UP median {np.median(ratio):.1f}x"
+            f" (quartiles {np.percentile(ratio, 25):.1f} .. {np.percentile(ratio, 75):.1f})"
         )
 
 
@@ -171,9 +170,10 @@ def main() -> None:
     parser.add_argument("--foreign", type=int, default=14, help="foreign meshes")
     parser.add_argument("--resolution", type=int, default=96, help="voxels along the longest side")
     parser.add_argument("--skip-baseline", action="store_true", help="time ours only")
+    parser.add_argument("--modes", default="off,auto", help="preprocess modes of the baseline; auto is its default")
     parser.add_argument("--deadline", type=float, default=300.0, help="wall seconds for one baseline run")
     options = parser.parse_args()
-    modes = () if options.skip_baseline else ("off", "auto")
+    modes = () if options.skip_baseline else tuple(options.modes.split(","))
     with Sandbox(memory_bytes=8 * 2**30) as sandbox:
         for title, meshes in (
             ("Families", family_meshes(options.objects, options.resolution)),
@@ -191,7 +191,8 @@ def main() -> None:
                 rows.append((name, seconds, result, base))
                 e = result.error
                 print(
-                    f"{name:32s} F {len(mesh.faces):6d}  ours {seconds:6.2f} s {len(result.hulls):3d} hulls IoU {e.iou:.4f}"
+                    f"{name:32s} F {len(mesh.faces):6d}  ours {seconds:6.2f} s {len(result.hulls):3d} hulls"
+                    f" IoU {e.iou:.4f}"
                     f" ({result.rung}) fails [{failed(e, ('H1', 'H2', 'H3', 'H4', 'H5', 'H6'))}]"
                     + "".join(
                         f" | {mode} {s:6.1f} s" + (f" {b.n_hulls:3d} IoU {b.iou:.4f} [{failed(b)}]" if b else " -")

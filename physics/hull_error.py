@@ -1,8 +1,8 @@
 """How far a set of convex hulls is from the solid that it stands for: checks H1 to H7.
 
-Volumes come from exact booleans on double precision meshes scaled to unit size. Surface distances are those
-between the true surfaces, that of the solid M and that of the union U of the hulls. Hull error is a distance and not a share
-of volume: a bowl with a wall of 5 % of its radius has 44 % of excess volume at an inflation that nobody can feel.
+Volumes come from exact booleans on double precision meshes scaled to unit size. Surface distances are those between
+the true surfaces, that of the solid M and that of the union U of the hulls. Hull error is a distance and not a share of
+volume: a bowl with a wall of 5 % of its radius has 44 % of excess volume at an inflation that nobody can feel.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class HullErrorConfig:
     grasp_limit: float = 0.005
     """H4: farthest distance on a graspable object [m]."""
     grasp_opening: float = 0.1
-    """An object whose smallest extent is below this is taken as graspable when nobody says [m]; wide parallel gripper."""
+    """An object with a smaller extent is taken as graspable when nobody says [m]; a wide parallel gripper."""
     com_limit: float = 0.02
     """H5: distance between the centres of mass of U and M [L]."""
     support_height: float = 5e-3

@@ -91,7 +91,7 @@ def _clear_stretches(vertices: np.ndarray, faces: np.ndarray, config: OpeningCon
     places = np.linspace(0.0, 1.0, config.probes + 2)[1:-1]
     t = begins[:, None] + places * (ends - begins)[:, None]
     points = origin[rays, None] + t[:, :, None] * direction[rays, None]
-    squared = igl.point_mesh_squared_distance(np.ascontiguousarray(points.reshape(-1, 3)), vertices, faces)[0]
+    squared = np.asarray(igl.point_mesh_squared_distance(points.reshape(-1, 3), vertices, faces)[0])
     first, last = _longest_run(squared.reshape(t.shape) > config.clearance**2)
     row = np.flatnonzero(last > first)
     return points[row, first[row]], points[row, last[row]]

@@ -44,6 +44,9 @@ from physics.plane_cuts import LEAST_VOLUME, CutConfig, cut_hulls, simplified
 ALGORITHM = "2"
 """Raised when the same input gives other hulls, so that old cache entries are not read."""
 
+MOST_GROWTH = 1.08
+"""A hull that lost corners grows by this factor at most to have its volume back [1]; a ball of 64 corners needs 1.03."""
+
 
 class Preprocess(StrEnum):
     """CoACD's own remeshing. It takes an unknown word for "auto"; here there are no unknown words."""
@@ -113,6 +116,8 @@ class HullConfig:
     """Cuts aim at this share of the farthest distance that H4 allows [1]."""
     most_vertices: int = 64
     """Vertices of a hull at most (PhysX on a GPU takes 64)."""
+    vertex_error: float = 0.018
+    """A hull that misses more than this for want of vertices is halved [L]."""
     coacd_faces: int = 3000
     """CoACD gets a mesh simplified towards this many faces."""
     deadline_s: float = 120.0
@@ -170,6 +175,8 @@ def decompose_mesh(
     Raises:
         HullError: (of `physics.errors`) The mesh bounds no solid, or no method returned any hull.
     """
+    from manifold3d import Manifold
+
     config = config or HullConfig()
     centre, size = mesh.bounds.mean(axis=0), float(mesh.extents.max())
     solid = unit_solid(mesh, centre=centre, size=size, what=f"{name}: the mesh")
@@ -187,7 +194,13 @@ def decompose_mesh(
         except IsolationError as error:
             attempts.append(Attempt(rung.name, 0, Verdict.FAIL, (str(error).splitlines()[0],)))
             continue
-        solids = [_with_few_vertices(points, config.most_vertices) for points in pieces]
+        solids = [
+            part
+            for points in pieces
+            for part in _with_few_vertices(
+                Manifold.hull_points(np.ascontiguousarray(points)), config.most_vertices, config.vertex_error
+            )
+        ]
         hulls = tuple(_mesh_of(hull, centre, size) for hull in solids if _is_thick(hull, config.limits.least_width))
         if not hulls:
             attempts.append(Attempt(rung.name, 0, Verdict.FAIL, ("all of its hulls are flat",)))
@@ -306,35 +319,60 @@ def _mesh_of(hull: Any, centre: np.ndarray, size: float) -> Mesh:
     return Mesh(vertices * size + centre, faces.astype(np.int32))
 
 
-def _with_few_vertices(points: np.ndarray, most: int) -> Any:
-    """Return the hull of those corners that matter most: again and again those farthest outside the hull of the rest."""
+def _with_few_vertices(hull: Any, most: int, error: float) -> list[Any]:
+    """Return a convex solid by hulls of at most so many corners each.
+
+    Those corners are taken that lie farthest outside the hull of the others. Where that still misses more than the
+    error (a ball needs some 120 corners), the solid is halved.
+    """
     from manifold3d import Manifold
 
-    hull = Manifold.hull_points(np.ascontiguousarray(points))
     if hull.num_vert() <= most:
-        return hull
+        return [hull]
     corners = arrays(hull)[0]
     signs = np.array([[x, y, z] for x in (-1, 0, 1) for y in (-1, 0, 1) for z in (-1, 0, 1) if x or y or z])
-    chosen = np.unique((corners @ signs.T).argmax(axis=0))
-    inner = Manifold.hull_points(corners[chosen[: most // 2]])
-    chosen = chosen[: most // 2]
-    while len(chosen) < most:
-        vertices, faces = arrays(inner)
-        a, b, c = (vertices[faces[:, k]] for k in range(3))
-        normal = np.cross(b - a, c - a)
-        normal /= np.linalg.norm(normal, axis=1, keepdims=True).clip(min=1e-300)
-        height = corners @ normal.T - np.einsum("fi,fi->f", normal, a)
+    chosen = np.unique((corners @ signs.T).argmax(axis=0))[: most // 2]
+    while True:
+        inner = Manifold.hull_points(corners[chosen])
+        height = _heights(inner, corners)
         height[chosen] = -np.inf
+        if len(chosen) >= most:
+            break
         farthest = np.unique(height.argmax(axis=0))
         farthest = farthest[np.argsort(-height[farthest].max(axis=1), kind="stable")]
         chosen = np.concatenate([chosen, farthest[: max(1, (most - len(chosen)) // 2)]])
-        inner = Manifold.hull_points(corners[chosen])
-    # Grown to its old volume about its centre, it errs as much outwards as inwards.
-    vertices = arrays(inner)[0]
+    if height.max() > error:
+        axis = int(np.argmax(np.ptp(corners, axis=0)))
+        middle = float(corners[:, axis].min() + corners[:, axis].max()) / 2
+        halves = hull.split_by_plane(tuple(np.eye(3)[axis]), middle)
+        return [part for half in halves for part in _with_few_vertices(half.hull(), most, error)]
+    return [_grown(inner, hull.volume(), corners)]
+
+
+def _grown(inner: Any, volume: float, corners: np.ndarray) -> Any:
+    """Return a hull grown about its centre to a volume, within the box of the corners that it stands for.
+
+    It then errs as much outwards as inwards.
+    """
+    from manifold3d import Manifold
+
+    vertices, low, high = arrays(inner)[0], corners.min(axis=0), corners.max(axis=0)
     centre = vertices.mean(axis=0)
-    growth = (hull.volume() / inner.volume()) ** (1 / 3)
-    grown = centre + growth * (vertices - centre)
-    return Manifold.hull_points(np.clip(grown, corners.min(axis=0), corners.max(axis=0)))
+    least, most = 1.0, MOST_GROWTH
+    for _ in range(8):
+        growth = (least + most) / 2
+        grown = Manifold.hull_points(np.clip(centre + growth * (vertices - centre), low, high))
+        least, most = (growth, most) if grown.volume() < volume else (least, growth)
+    return grown
+
+
+def _heights(hull: Any, points: np.ndarray) -> np.ndarray:
+    """Height of each point over the plane of each face of a hull (P, F)."""
+    vertices, faces = arrays(hull)
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    normal = np.cross(b - a, c - a)
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True).clip(min=1e-300)
+    return points @ normal.T - np.einsum("fi,fi->f", normal, a)
 
 
 def _is_thick(hull: Any, least_width: float) -> bool:
