@@ -45,7 +45,7 @@ ALGORITHM = "2"
 """Raised when the same input gives other hulls, so that old cache entries are not read."""
 
 MOST_GROWTH = 1.08
-"""A hull that lost corners grows by this factor at most to have its volume back [1]; a ball of 64 corners needs 1.03."""
+"""A hull that lost corners grows by this factor at most to have its volume back [1]; a ball needs 1.03."""
 
 
 class Preprocess(StrEnum):
@@ -358,7 +358,7 @@ def _grown(inner: Any, volume: float, corners: np.ndarray) -> Any:
 
     vertices, low, high = arrays(inner)[0], corners.min(axis=0), corners.max(axis=0)
     centre = vertices.mean(axis=0)
-    least, most = 1.0, MOST_GROWTH
+    grown, least, most = inner, 1.0, MOST_GROWTH
     for _ in range(8):
         growth = (least + most) / 2
         grown = Manifold.hull_points(np.clip(centre + growth * (vertices - centre), low, high))

@@ -30,8 +30,12 @@ def box(x: float, y: float, z: float, at: tuple[float, float, float] = (0, 0, 0)
     return SOLID.cube((x, y, z)).translate(at)
 
 
+def l_bar_solid() -> SOLID:
+    return box(0.1, 0.04, 0.04) + box(0.04, 0.1, 0.04)
+
+
 def l_bar() -> Mesh:
-    return mesh_of(box(0.1, 0.04, 0.04) + box(0.04, 0.1, 0.04))
+    return mesh_of(l_bar_solid())
 
 
 def mug() -> Mesh:
@@ -40,6 +44,10 @@ def mug() -> Mesh:
     ring = SOLID.revolve(m3.CrossSection.circle(0.007, 16).translate((0.025, 0)), 24).rotate((90, 0, 0))
     handle = ring.translate((0.045, 0, 0.05)) - SOLID.cylinder(0.2, 0.037, circular_segments=48)
     return mesh_of((cup - inside) + handle)
+
+
+def cross() -> Mesh:
+    return mesh_of(l_bar_solid() + SOLID.cylinder(0.08, 0.012, circular_segments=20).translate((0.02, 0.02, 0)))
 
 
 def verdicts(result) -> Verdict:
@@ -94,7 +102,7 @@ def test_one_hull_over_a_hollow_solid_is_reported_as_failed():
 
 
 def test_hulls_are_the_same_on_every_run():
-    first, second = (decompose_mesh(mug(), config=CUTS) for _ in range(2))
+    first, second = (decompose_mesh(cross(), config=CUTS) for _ in range(2))
     assert [h.digest for h in first.hulls] == [h.digest for h in second.hulls]
     assert first.error == second.error
 
@@ -117,11 +125,11 @@ def test_ladder_goes_on_after_a_failure_and_says_why():
 
 def test_a_child_that_misses_its_deadline_costs_one_attempt():
     rungs = (Rung("slow", CoacdConfig(iterations=100000), after=Verdict.PASS), Rung("cuts", CutConfig()))
-    result = decompose_mesh(mug(), config=HullConfig(ladder=rungs, deadline_s=0.5))
+    result = decompose_mesh(cross(), config=HullConfig(ladder=rungs, deadline_s=0.5))
     assert result.rung == "cuts"
     assert "no answer within 0.5 s" in result.attempts[0].failures[0]
     with pytest.raises(HullFault, match="no method returned hulls"):
-        decompose_mesh(mug(), config=HullConfig(ladder=rungs[:1], deadline_s=0.5))
+        decompose_mesh(cross(), config=HullConfig(ladder=rungs[:1], deadline_s=0.5))
 
 
 def test_bad_meshes_are_refused_before_anything_runs():
