@@ -9,7 +9,7 @@ import numpy as np
 from physics.check import Check
 from physics.drop_checks import Judge, rest_difference
 from physics.drop_record import Drop, DropConfig, DropRecord, Outcome, RestPose, Start
-from physics.drop_trial import Subject, simulate_drop
+from physics.drop_trial import Subject, place_on_plane, simulate_drop, stable_start
 from physics.engine import Engine
 from physics.errors import EngineError
 from physics.floors import EngineFloors, OpenEngine
@@ -87,7 +87,6 @@ def plan_starts(subject: Subject, rng: np.random.Generator) -> tuple[Start, ...]
     unstable equilibrium, which says nothing about it.
     """
     config = subject.config
-    clearance = max(config.rest_clearance * subject.size, config.min_clearance)
     starts: list[Start] = []
     covered = 0.0
     for index, pose in enumerate(subject.poses):
@@ -95,11 +94,11 @@ def plan_starts(subject: Subject, rng: np.random.Generator) -> tuple[Start, ...]
         if enough and not pose.upright:
             continue
         name = "upright" if pose.upright else f"stable-{index}"
-        starts.append(Start(name, _lifted(pose.X_WB, clearance), clearance, index, pose.probability))
+        starts.append(stable_start(subject, index, name))
         covered += pose.probability
     high = config.random_clearance * subject.size
     for number in range(config.random_starts):
-        starts.append(Start(f"random-{number}", _on_plane(subject, Pose.random_rotation(rng), high), high))
+        starts.append(Start(f"random-{number}", place_on_plane(subject, Pose.random_rotation(rng), high), high))
     return tuple(starts)
 
 
@@ -181,14 +180,3 @@ def _refused(subject: Subject, ground: Material, judge: Judge, error: EngineErro
         simulated_seconds=0.0,
         steps=0,
     )
-
-
-def _on_plane(subject: Subject, orientation: Pose, clearance: float) -> Pose:
-    """Return the orientation with the centre of mass above the origin and the lowest vertex at `clearance`."""
-    com = orientation.rotate(subject.body.inertial.com)
-    lowest = float(orientation.rotate(subject.corners)[:, 2].min())
-    return Pose(np.array([-com[0], -com[1], clearance - lowest]), orientation.quaternion)
-
-
-def _lifted(X_WB: Pose, clearance: float) -> Pose:
-    return Pose(X_WB.position + np.array([0.0, 0.0, clearance]), X_WB.quaternion)

@@ -33,6 +33,10 @@ class DropConfig:
     """Clearance below a stable start, as a share of L [1]."""
     min_clearance: float = 1e-3
     """Smallest clearance below a stable start [m]."""
+    start_tilt: float = math.radians(0.5)
+    """Tilt of a stable start, so that no exact symmetry holds a body in place [rad]; at most start_tilt_share."""
+    start_tilt_share: float = 0.25
+    """Largest tilt of a stable start as a share of the angle at which the pose tips [1]."""
     random_clearance: float = 1.0
     """Clearance below a random start, as a share of L [1]."""
     held_starts: int = 2

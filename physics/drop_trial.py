@@ -25,10 +25,13 @@ SUBJECT = "object"
 FALL_SHARE = 0.9
 """Share of the analytic fall time over which D1 compares; the engine may brake in the last step before contact."""
 
-TOUCHING = 5e-4
-"""A contact within this share of L of the ground belongs to the support polygon [1].
+TILT_AXIS = np.array([1.0, 0.6180339887, 0.0])
+"""Horizontal axis about which stable starts are tilted [1]."""
 
-Solvers spread the weight over redundant contacts as they like: Bullet rests a cube on two opposite corners."""
+TOUCHING = 5e-4
+"""Contacts and hull corners within this share of L of the ground make up the support polygon [1].
+
+Engines keep or load only some of the touching corners: Bullet may rest a cube on two opposite ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,6 +204,22 @@ def simulate_drop(engine: Engine, subject: Subject, start: Start, *, creep: bool
     if warnings:
         outcome = Outcome.UNHEALTHY
     return _describe(watch, start, Outcome(outcome), warnings, measured)
+
+
+def stable_start(subject: Subject, index: int, name: str) -> Start:
+    """Return the start above a stable pose, tilted a little about an axis that is parallel to no side."""
+    pose, config = subject.poses[index], subject.config
+    angle = min(config.start_tilt, config.start_tilt_share * pose.tip_angle)
+    clearance = max(config.rest_clearance * subject.size, config.min_clearance)
+    X_WB = place_on_plane(subject, Pose.from_axis_angle(TILT_AXIS, angle).compose(pose.X_WB), clearance)
+    return Start(name, X_WB, clearance, index, pose.probability)
+
+
+def place_on_plane(subject: Subject, orientation: Pose, clearance: float) -> Pose:
+    """Return the orientation with the centre of mass above the origin and the lowest vertex at `clearance` [m]."""
+    com = orientation.rotate(subject.body.inertial.com)
+    lowest = float(orientation.rotate(subject.corners)[:, 2].min())
+    return Pose(np.array([-com[0], -com[1], clearance - lowest]), orientation.quaternion)
 
 
 def put_at(engine: Engine, X_WB: Pose) -> None:
@@ -379,7 +398,10 @@ def _support(watch: Watch) -> dict[str, float]:
         count = max(count, int(pressing.sum()))
         if len(contacts.distances):
             depth = max(depth, float(-contacts.distances.min()))
-    lowest = float(moment.X_WB.apply(subject.corners)[:, 2].min())
+    corners = moment.X_WB.apply(subject.corners)
+    lowest = float(corners[:, 2].min())
+    if count:  # a body without any contact has no support, however near its corners are
+        points.append(corners[corners[:, 2] <= lowest + TOUCHING * subject.size])
     footprint = np.concatenate(points)[:, :2]
     return {
         "load": load / subject.config.support_steps,

@@ -9,14 +9,14 @@ import numpy as np
 from jaxtyping import Float64
 
 from physics.drop_record import Drop, DropConfig, Outcome, Start
-from physics.drop_trial import Subject, simulate_drop
+from physics.drop_trial import Subject, simulate_drop, stable_start
 from physics.engine import Engine
 from physics.errors import EngineError
 from physics.mass import integrate_mesh
 from physics.materials import Material
 from physics.mesh import Mesh
 from physics.model import Body, Hull, Model, Part
-from physics.pose import Pose, frozen
+from physics.pose import frozen
 
 OpenEngine = Callable[..., Engine]
 """Opens an engine on a world: `open_engine(world, timestep_scale=1.0)`."""
@@ -183,9 +183,8 @@ def convex_body(name: str, mesh: Mesh, material: Material) -> Body:
 
 
 def _upright_start(subject: Subject) -> Start:
-    config = subject.config
-    clearance = max(config.rest_clearance * subject.size, config.min_clearance)
-    return Start("upright", Pose.translation(0.0, 0.0, clearance), clearance)
+    upright = next(index for index, pose in enumerate(subject.poses) if pose.upright)
+    return stable_start(subject, upright, "upright")
 
 
 def _require_sane(drop: Drop, subject: Subject, engine: str) -> None:

@@ -8,6 +8,7 @@ import itertools
 
 import numpy as np
 import solids
+import trimesh
 
 from physics.drop import run_drops
 from physics.drop_mujoco import open_mujoco
@@ -57,7 +58,9 @@ def report(record: DropRecord) -> str:
 
 
 def convex(name: str, mesh: Mesh) -> Model:
-    return Model(name, (convex_body(name, mesh, REFERENCE_MATERIAL),))
+    """A convex body whose hull has no vertices but its corners."""
+    hull = trimesh.convex.convex_hull(mesh.vertices)
+    return Model(name, (convex_body(name, Mesh(hull.vertices, hull.faces), REFERENCE_MATERIAL),))
 
 
 def union(name: str, meshes: list[Mesh], densities: list[float] | None = None) -> Model:
