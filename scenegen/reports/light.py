@@ -30,7 +30,7 @@ class LightConfig:
         (0.0, 0.75, 0.66),
     )
     """Directions of the soft boxes that metals and glazes mirror [1]."""
-    box_colors: tuple[tuple[float, float, float], ...] = ((1.5, 1.55, 1.65), (2.4, 2.3, 2.15), (1.0, 1.05, 1.15))
+    box_colors: tuple[tuple[float, float, float], ...] = ((2.4, 2.5, 2.65), (3.6, 3.45, 3.2), (1.7, 1.8, 1.95))
     """Radiance of the soft boxes [1]."""
     box_sharpness: float = 14.0
     """How narrow a soft box is, as exponent of exp(k (cos - 1)) [1]."""

@@ -57,7 +57,7 @@ class RenderConfig:
     """Draw the plane z = `ground_height`."""
     ground_height: float = 0.0
     """Height of the ground in W [m]."""
-    ground_color: tuple[float, float, float] = (0.385, 0.387, 0.39)
+    ground_color: tuple[float, float, float] = (0.47, 0.472, 0.476)
     """Linear base colour of the ground [1]."""
     ground_roughness: float = 0.85
     """Perceptual roughness of the ground [1]."""
@@ -67,7 +67,7 @@ class RenderConfig:
     """Distances from the scene, over its radius, between which the ground fades into the background [1]."""
     smooth_passes: int = 3
     """Passes of the edge-keeping smoother over sampled visibility [1]."""
-    exposure: float = 0.86
+    exposure: float = 0.70
     """Factor on all light [1]."""
     chunk: int = 2**17
     """Camera rays traced at once: bounds memory [1]."""
