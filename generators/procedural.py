@@ -26,8 +26,8 @@ class ProceduralConfig:
 
     least_wall_voxels: float = 2.0
     """Thinnest wall or gap that is sampled [voxel]; below two, a wall may miss the lattice and open."""
-    band_voxels: float = 3.0
-    """Half width of the narrow band [voxel]."""
+    band_voxels: float = 2.0
+    """Half width of the narrow band [voxel]; 3 gives the same surface and normals and takes a third longer."""
     attempts: int = 64
     """Draws tried to find values that suit given parameters [1]."""
 
