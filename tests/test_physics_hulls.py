@@ -15,7 +15,7 @@ from physics.hulls import CoacdConfig, HullConfig, Rung, decompose_body, decompo
 from physics.materials import find_material
 from physics.mesh import Mesh
 from physics.model import Body, Part
-from physics.plane_cuts import CutConfig
+from physics.plane_cuts import CutConfig, simplified
 
 SOLID = m3.Manifold
 CUTS = HullConfig(ladder=(Rung("cuts", CutConfig(), after=Verdict.PASS),))
@@ -105,6 +105,15 @@ def test_hulls_are_the_same_on_every_run():
     first, second = (decompose_mesh(cross(), config=CUTS) for _ in range(2))
     assert [h.digest for h in first.hulls] == [h.digest for h in second.hulls]
     assert first.error == second.error
+
+
+def test_simplification_keeps_a_fine_torus_a_torus():
+    torus = SOLID.revolve(m3.CrossSection.circle(0.3, 48).translate((0.7, 0)), 96).scale((0.5, 0.5, 0.5))
+    first, second = (simplified(torus, CutConfig()) for _ in range(2))
+    assert first.num_tri() <= 1500
+    assert first.genus() == 1
+    assert first.volume() == pytest.approx(torus.volume(), rel=0.01)
+    np.testing.assert_array_equal(arrays(first)[0], arrays(second)[0])
 
 
 def test_coacd_runs_in_a_child_and_is_the_same_on_every_run():
