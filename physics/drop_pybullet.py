@@ -99,7 +99,11 @@ class PybulletEngine:
         self._steps = 0
         self._client = -1
         self._folder = tempfile.TemporaryDirectory(prefix="scenegen_pybullet_")
-        self._build(verify=True)
+        try:
+            self._build(verify=True)
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> PybulletEngine:
         return self
