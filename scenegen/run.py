@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from physics.drop_record import DropConfig
 from physics.floors import EngineFloors
 from scenegen.assets import build
 from scenegen.assets.build import AssetRequest, BatteryConfig, CertifiedAsset, Draft, SurfaceConfig
+from scenegen.assets.layout import THUMB_PNG
+from scenegen.assets.manifest import RejectionRow, write_manifest, write_rejections
 from scenegen.assets.publish import PublishConfig, PublishedAsset
 from scenegen.config import RunConfig, configure_stages
 from scenegen.errors import ScenegenError
 from scenegen.pipeline.observer import Observer
-from scenegen.pipeline.stage import Finished, Item, Outcome, Stage
+from scenegen.pipeline.stage import Finished, Item, Outcome, Rejected, Stage
 from scenegen.pipeline.store import Store
 from scenegen.provenance import code_digest
+from scenegen.reports.figures import write_thumb_sheet
+from scenegen.scenes.build import ScenePlan
+from scenegen.scenes.export_mjcf import SCENE_XML
+from scenegen.scenes.publish import PublishedScene, SceneRequest, SceneStageConfig
 
 STORE = ".store"
 """Folder of stage results inside the output folder."""
+PUBLISH, SCENE = "publish", "scene"
+"""Stages that write folders outside the store."""
+MANIFEST, REJECTIONS, SHEET = "manifest.parquet", "rejections.parquet", "assets.png"
+"""Files in the output folder."""
 ENGINES = ("mujoco", "pybullet")
 """Engines that must agree."""
 
@@ -46,6 +58,18 @@ class RunResult:
     scenes: dict[str, Outcome]
     """How every scene ended, by name."""
     floors: tuple[EngineFloors, ...]
+    written: tuple[Path, ...] = ()
+    """Tables and pictures."""
+
+    @property
+    def verdicts(self) -> dict[str, str]:
+        """Verdict of every certified asset by item id."""
+        return {item_id: asset.verdict for item_id, asset in self.assets.items()}
+
+    @property
+    def placed(self) -> int:
+        """Objects placed in verified scenes [1]."""
+        return sum(scene.objects for scene in finished_records(self.scenes).values())
 
 
 def run(config: RunConfig, out: Path, execute: Execute, observer: Observer) -> RunResult:
@@ -64,13 +88,38 @@ def run(config: RunConfig, out: Path, execute: Execute, observer: Observer) -> R
     """
     store = Store(out / STORE)
     floors = measure_all_floors(config.drop, store, execute, observer)
-    stages = asset_stages(config, floors, out)
-    outcomes = execute(
-        stages, object_items(config), store, observer=observer, replace=functools.partial(next_draw, config)
-    )
-    assets = {item_id: outcome.record for item_id, outcome in outcomes.items() if isinstance(outcome, Finished)}
+    outcomes = make_assets(config, floors, out, store, execute, observer)
+    assets = finished_records(outcomes)
+    if any(not (out / asset.folder).is_dir() for asset in assets.values()):
+        # Folders were deleted since an earlier run wrote them: write them again from the stored certificates.
+        shutil.rmtree(store.root / "stages" / PUBLISH)
+        outcomes = make_assets(config, floors, out, store, execute, observer)
+        assets = finished_records(outcomes)
     scenes = make_scenes(config, assets, out, store, execute, observer)
-    return RunResult(assets, outcomes, scenes, floors)
+    if any(not (out / scene.folder).is_dir() for scene in finished_records(scenes).values()):
+        shutil.rmtree(store.root / "stages" / SCENE)
+        scenes = make_scenes(config, assets, out, store, execute, observer)
+    result = RunResult(assets, outcomes, scenes, floors)
+    return replace(result, written=write_tables(result, out))
+
+
+def finished_records(outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
+    """Return the last records of the items that went through all stages."""
+    return {item_id: outcome.record for item_id, outcome in outcomes.items() if isinstance(outcome, Finished)}
+
+
+def make_assets(
+    config: RunConfig,
+    floors: tuple[EngineFloors, ...],
+    out: Path,
+    store: Store,
+    execute: Execute,
+    observer: Observer,
+) -> dict[str, Outcome]:
+    """Draw, build, certify and publish every object of the configuration, rejected ones replaced."""
+    stages = asset_stages(config, floors, out)
+    again = functools.partial(next_draw, config)
+    return execute(stages, object_items(config), store, observer=observer, replace=again)
 
 
 def measure_all_floors(
@@ -93,9 +142,8 @@ def measure_all_floors(
 
 def measure_engine(request: FloorsRequest, config: DropConfig) -> EngineFloors:
     """Stage: measure the floors of one engine."""
-    from physics.drop_pybullet import open_pybullet
-
     from physics.drop_mujoco import open_mujoco
+    from physics.drop_pybullet import open_pybullet
     from physics.floors import measure_floors
 
     return measure_floors({"mujoco": open_mujoco, "pybullet": open_pybullet}[request.engine], config=config)
@@ -120,7 +168,7 @@ def asset_stages(config: RunConfig, floors: tuple[EngineFloors, ...], out: Path)
         for name, step, taken, given, step_config in steps
     ]
     stages.append(
-        Stage("publish", "scenegen.assets.publish:publish", CertifiedAsset, PublishedAsset, publish, code_digest())
+        Stage(PUBLISH, "scenegen.assets.publish:publish", CertifiedAsset, PublishedAsset, publish, code_digest())
     )
     return configure_stages(stages, config.executor)
 
@@ -164,4 +212,35 @@ def make_scenes(
     observer: Observer,
 ) -> dict[str, Outcome]:
     """Compose, settle and verify every scene of the configuration from the certified assets."""
-    raise NotImplementedError
+    if not config.scenes:
+        return {}
+    folders = tuple(sorted({asset.folder for asset in assets.values()}))
+    stage = Stage(
+        SCENE, "scenegen.scenes.publish:publish_scene", SceneRequest, PublishedScene,
+        SceneStageConfig(str(out.absolute())), code_digest(), deadline_s=1200.0,
+    )  # fmt: skip
+    items = []
+    for scene in config.scenes:
+        plan = ScenePlan(scene.name, scene.layout, scene.options, scene.objects, config.seed, scene.keep_outs)
+        items.append(Item(scene.name, SceneRequest(plan, folders)))
+    return execute(configure_stages([stage], config.executor), items, store, observer=observer)
+
+
+def write_tables(result: RunResult, out: Path) -> tuple[Path, ...]:
+    """Write the manifest, the rejections and the contact sheet of a run."""
+    written = [write_manifest([asset.manifest_row for asset in result.assets.values()], out / MANIFEST)]
+    rows = [
+        RejectionRow(item_id, outcome.item.record.family, outcome.item.record.seed, outcome.rejection)
+        for item_id, outcome in result.outcomes.items()
+        if isinstance(outcome, Rejected)
+    ]
+    written.append(write_rejections(rows, out / REJECTIONS))
+    if result.assets:
+        thumbs = [out / asset.folder / THUMB_PNG for asset in result.assets.values()]
+        labels = [asset.family for asset in result.assets.values()]
+        written.append(write_thumb_sheet(thumbs, labels, out / SHEET))
+    for outcome in result.scenes.values():
+        if isinstance(outcome, Finished):
+            scene: PublishedScene = outcome.record
+            written += [out / scene.folder / SCENE_XML, *(out / picture for picture in scene.pictures)]
+    return tuple(written)

@@ -8,11 +8,11 @@ functions as stages, one by one, in isolated processes; `build_asset` runs them 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
-from physics.drop_pybullet import open_pybullet
-from physics.mass_checks import MassCheckConfig, check_mass, check_readback
 
 from generators.blueprint import Blueprint, BodyBlueprint, PartBlueprint
 from generators.errors import ParameterError
@@ -22,11 +22,13 @@ from physics.agreement import check_agreement
 from physics.check import Check, Verdict
 from physics.drop import run_drops
 from physics.drop_mujoco import open_mujoco
+from physics.drop_pybullet import open_pybullet
 from physics.drop_record import DropConfig, DropRecord
 from physics.engine import Placement, World
 from physics.floors import EngineFloors, OpenEngine
 from physics.hulls import HullConfig, decompose_body
 from physics.mass import combine_masses, integrate_mesh
+from physics.mass_checks import MassCheckConfig, check_mass, check_readback
 from physics.materials import find_material
 from physics.mesh import Mesh
 from physics.model import Body, Joint, JointKind, Model, Part
@@ -118,24 +120,25 @@ class CertifiedAsset:
 
     asset: Asset
     certificate: Certificate
+    simulated_seconds: float
+    """Simulated time of the drops in all engines [s]."""
 
 
 def build_asset(request: AssetRequest, config: BuildConfig) -> CertifiedAsset | Rejection:
     """Make one asset from its request, or say why it cannot be certified."""
-    steps = (
-        (extract_solid, config.surface),
-        (decompose_solid, config.hulls),
-        (drop_in_mujoco, config.battery),
-        (drop_in_pybullet, config.battery),
-        (compare_engines, config.battery),
-        (certify_draft, config.battery),
+    steps: tuple[Callable[[Draft], Draft | Rejection], ...] = (
+        partial(extract_solid, config=config.surface),
+        partial(decompose_solid, config=config.hulls),
+        partial(drop_in_mujoco, config=config.battery),
+        partial(drop_in_pybullet, config=config.battery),
+        partial(compare_engines, config=config.battery),
     )
-    result = draw_blueprint(request, None)
-    for step, step_config in steps:
-        if isinstance(result, Rejection):
-            break
-        result = step(result, step_config)
-    return result
+    draft = draw_blueprint(request, None)
+    for step in steps:
+        if isinstance(draft, Rejection):
+            return draft
+        draft = step(draft)
+    return draft if isinstance(draft, Rejection) else certify_draft(draft, config.battery)
 
 
 def draw_blueprint(request: AssetRequest, config: None) -> Draft | Rejection:
@@ -218,9 +221,11 @@ def drop_in_pybullet(draft: Draft, config: BatteryConfig) -> Draft | Rejection:
 
 def compare_engines(draft: Draft, config: BatteryConfig) -> Draft | Rejection:
     """Start each engine at the other's rest poses; both must agree on the equilibria (D12)."""
+    first, second = draft.drops
     checks = check_agreement(
         draft.solid,
-        *draft.drops,
+        first,
+        second,
         open_mujoco,
         open_pybullet,
         ground=find_material(config.ground),
@@ -238,7 +243,7 @@ def certify_draft(draft: Draft, config: BatteryConfig) -> CertifiedAsset | Rejec
     if certificate.verdict in (Verdict.FAIL, Verdict.UNDECIDED):
         missing = ", ".join(certificate.missing)
         return Rejection("certify", f"verdict {certificate.verdict}", np.nan, None, "", f"evidence missing: {missing}")
-    return CertifiedAsset(asset, certificate)
+    return CertifiedAsset(asset, certificate, sum(record.simulated_seconds for record in draft.drops))
 
 
 def _solid_body(plan: BodyBlueprint, config: SurfaceConfig, notes: list[str]) -> Body:

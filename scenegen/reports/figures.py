@@ -42,6 +42,21 @@ def write_asset_sheet(
     return save_png(contact_sheet(pictures, labels, columns=columns), path)
 
 
+def write_thumb_sheet(thumbs: Sequence[Path], labels: Sequence[str], path: Path, *, columns: int = 6) -> Path:
+    """Put pictures that are there already side by side, each with its label.
+
+    Args:
+        thumbs: PNG files of one size.
+        labels: One line each.
+        path: The PNG file.
+        columns: Pictures in a row.
+    """
+    from PIL import Image
+
+    pictures = [np.asarray(Image.open(thumb).convert("RGB")) for thumb in thumbs]
+    return save_png(contact_sheet(pictures, labels, columns=columns), path)
+
+
 def write_scene_pictures(
     world: World,
     folder: Path,
