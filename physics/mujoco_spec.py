@@ -38,6 +38,11 @@ class MujocoConfig:
     """Ratio of frictional to normal constraint impedance (Modeling: Preventing slip) [1]."""
     contact_time: float = 0.004
     """Time constant of the contact spring (Modeling: Contact parameters), at least two steps [s]."""
+    contact_damping: float = 2.0
+    """Damping ratio of the contact spring [1]. At 1 a round base wobbles on its rim for ever: a reference cylinder of
+    1 m let go at 0.5 degrees did not rest in 10 s, one of 0.1 m in 2 of 6 drops; at 2 all rest, mostly in 0.5 s."""
+    contact_impedance: tuple[float, float] = (0.95, 0.99)
+    """Constraint impedance at zero and full depth [1]; halves the depth that the damping costs (8.5 um at rest)."""
     tolerance: float = 1e-8
     """Termination of the Newton solver [1]."""
     iterations: int = 100
@@ -182,7 +187,8 @@ def contact_settings(material: Material, config: MujocoConfig) -> dict[str, Any]
     return {
         "friction": [material.sliding_friction, material.torsional_friction, material.rolling_friction],
         "condim": 6,
-        "solref": [config.contact_time, 1.0],
+        "solref": [config.contact_time, config.contact_damping],
+        "solimp": [*config.contact_impedance, 0.001, 0.5, 2.0],
     }
 
 
