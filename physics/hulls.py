@@ -97,7 +97,7 @@ class Rung:
 
 LADDER = (
     Rung("cuts", CutConfig(), after=Verdict.PASS),
-    Rung("fine cuts", CutConfig(faces=3000, target_distance=0.01, most_pieces=124), after=Verdict.FAIL),
+    Rung("fine cuts", CutConfig(faces=3000, target_distance=0.012, most_pieces=124), after=Verdict.FAIL),
     Rung("CoACD .05 20/10/2", CoacdConfig()),
     Rung("CoACD .03 20/60/3", CoacdConfig(threshold=0.03, iterations=60, depth=3, resolution=2000)),
 )

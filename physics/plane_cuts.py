@@ -61,13 +61,13 @@ class CutConfig:
     """Halvings of the spacing about the best plane."""
     greedy_gain: float = 0.35
     """A cut that removes this share of a piece's excess volume is taken; below it, cuts are judged by the next one."""
-    target_inflation: float = 0.002
+    target_inflation: float = 0.003
     """Cutting goes on while excess volume over the area of the solid is above this [L]."""
-    target_distance: float = 0.016
+    target_distance: float = 0.02
     """Cutting goes on while a hull stands off its piece by more than this [L]."""
     most_pieces: int = 90
     """Cutting stops at this many pieces."""
-    merge_inflation: float = 0.0003
+    merge_inflation: float = 0.0005
     """Merging pieces may add this much to the mean inflation in all [L]."""
     overlap: float = 0.0005
     """Pieces reach this far beyond their cuts, so that no seam stays open between them [L]."""
