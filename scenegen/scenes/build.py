@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from physics.drop_pybullet import open_pybullet
+from scipy.spatial import ConvexHull
 
 from physics.check import Check, Verdict
 from physics.drop_mujoco import open_mujoco
+from physics.drop_pybullet import open_pybullet
 from physics.engine import Engine, World
+from physics.errors import EngineError
 from physics.materials import Material, find_material
 from physics.pose import Pose
 from scenegen.errors import SceneError
 from scenegen.pipeline.stage import Rejection
 from scenegen.scenes.layouts import Layout, LayoutConfig, make_layout
-from scenegen.scenes.place import KeepOut, PlaceConfig, footprint, hull_points, place_above, place_at_rest
+from scenegen.scenes.place import KeepOut, PlaceConfig, hull_points, place_above, place_at_rest
 from scenegen.scenes.scene import Scene, SceneAsset, SceneEvent, SceneObject, make_world
 from scenegen.scenes.settle import SettleConfig, settle
+from scenegen.scenes.supports import Region
 from scenegen.scenes.verify import SceneCheckConfig, failing_objects, verify_scene
 
 OPEN_ENGINE: dict[str, Callable[[World], Engine]] = {"mujoco": open_mujoco, "pybullet": open_pybullet}
@@ -33,8 +36,12 @@ class ComposeConfig:
     """Material of the floor."""
     rounds: int = 6
     """Times that failing objects are replaced before the scene is given up [1]."""
-    relax_seconds: float = 1.0
-    """Time in which each engine may adopt the other's rest state before both are judged [s]."""
+    relaxations: int = 2
+    """Times that PyBullet's state is taken up before what slips in it is replaced [1]."""
+    relax_seconds: float = 2.0
+    """Longest time in PyBullet for that [s]."""
+    packing: float = 0.4
+    """Share of a container that the convex hulls of poured objects may fill [1]; loose irregular stones reach 0.55."""
     place: PlaceConfig = field(default_factory=PlaceConfig)
     settle: SettleConfig = field(default_factory=SettleConfig)
     checks: SceneCheckConfig = field(default_factory=SceneCheckConfig)
@@ -75,11 +82,10 @@ def build_scene(
     draw = _Draw(layout, assets, plan, rng)
     objects, events = _first_objects(plan, layout, draw, rng, config), []
     checks: tuple[Check, ...] = ()
+    relaxed = 0
     for number in range(config.rounds):
-        objects, lost = _settle(layout, objects, ground, config)
-        checks = () if lost else _verify(layout, objects, ground, config)
-        if not lost:
-            lost = {name: _reasons(checks, name) for name in sorted(failing_objects(checks))}
+        objects, lost, checks, count = _hold(layout, objects, ground, plan.keep_outs, config)
+        relaxed += count
         if not lost:
             break
         kept = [one for one in objects if one.name not in lost]
@@ -91,7 +97,7 @@ def build_scene(
         objects = sorted([*kept, *added], key=lambda one: one.name)
     scene = Scene(
         plan.name, plan.layout, plan.seed, layout.furniture, tuple(objects), ground, plan.keep_outs, checks,
-        tuple(events), *_engine_facts(layout, objects, ground),
+        tuple(events), *_engine_facts(layout, objects, ground), settings={"relaxations": float(relaxed)},
     )  # fmt: skip
     if scene.verdict in (Verdict.PASS, Verdict.WARN):
         return scene
@@ -128,44 +134,96 @@ class _Draw:
 def _first_objects(
     plan: ScenePlan, layout: Layout, draw: _Draw, rng: np.random.Generator, config: ComposeConfig
 ) -> list[SceneObject]:
-    poured = round(plan.objects * layout.poured_share)
+    poured = _poured_count(plan, layout)
     standing = [draw(poured=False) for _ in range(plan.objects - poured)]
     # Large things first: they are hardest to find room for.
     standing.sort(key=lambda asset: -asset.model.root.size)
     falling = [draw(poured=True) for _ in range(poured)]
+    _check_room(falling, layout, plan, config)
     poses: list[Pose] = []
     if standing:
         chosen = [(asset.model, asset.rest_poses) for asset in standing]
         poses += place_at_rest(chosen, layout.standing, rng=rng, config=config.place, keep_outs=plan.keep_outs)
     if falling and layout.pouring is not None:
-        height = layout.pouring.centre[2] + config.place.pour_clearance
-        models = [asset.model for asset in falling]
-        poses += place_above(models, layout.pouring, rng=rng, config=config.place, height=height)
+        height = float(layout.pouring.centre[2]) + config.place.pour_clearance
+        poses += _pour(falling, layout.pouring, height, plan, rng, config)
     names = (f"object_{number:03d}" for number in range(plan.objects))
     return [SceneObject(*row) for row in zip(names, [*standing, *falling], poses, strict=True)]
 
 
+def _hold(
+    layout: Layout,
+    objects: list[SceneObject],
+    ground: Material,
+    keep_outs: Sequence[KeepOut],
+    config: ComposeConfig,
+) -> tuple[list[SceneObject], dict[str, str], tuple[Check, ...], int]:
+    """Bring objects to a rest that both engines hold.
+
+    Where the second engine lets a pile slip a little, its state is settled in MuJoCo and judged again: a rest that
+    both hold is sought before anything is replaced.
+
+    Returns:
+        The objects at rest; those that cannot stay, with the reason; the checks (none when an object was lost while
+        settling); and how often the second engine's state was taken up.
+    """
+    objects, lost = _settle(layout, objects, ground, keep_outs, config)
+    checks: tuple[Check, ...] = ()
+    count = 0
+    for count in range(config.relaxations + 1):
+        if lost:
+            return objects, lost, (), count
+        checks = _verify(layout, objects, ground, config)
+        failing = {check.engine for check in checks if check.verdict in (Verdict.FAIL, Verdict.UNDECIDED)}
+        if failing != {"pybullet"} or count == config.relaxations:
+            break
+        objects = _advance(layout, objects, ground, config)
+        objects, lost = _settle(layout, objects, ground, keep_outs, config)
+    present = {one.name for one in objects}
+    reasons = {name: _reasons(checks, name) for name in sorted(failing_objects(checks) & present)}
+    return objects, reasons, checks, count
+
+
+def _advance(layout: Layout, objects: list[SceneObject], ground: Material, config: ComposeConfig) -> list[SceneObject]:
+    """Return the objects where PyBullet takes them in a while."""
+    engine = open_pybullet(make_world(layout.furniture, objects, ground))
+    try:
+        end = settle(engine, objects, layout.regions, replace(config.settle, longest=config.relax_seconds))
+    finally:
+        engine.close()
+    return [one.at(end.poses.get(one.name, one.X_WB)) for one in objects]
+
+
 def _settle(
-    layout: Layout, objects: list[SceneObject], ground: Material, config: ComposeConfig
+    layout: Layout,
+    objects: list[SceneObject],
+    ground: Material,
+    keep_outs: Sequence[KeepOut],
+    config: ComposeConfig,
 ) -> tuple[list[SceneObject], dict[str, str]]:
     """Let objects come to rest in MuJoCo; return them at rest, and those that cannot stay."""
     engine = open_mujoco(make_world(layout.furniture, objects, ground))
     try:
-        end = settle(engine, objects, layout.regions, config.settle)
+        end = settle(engine, objects, layout.regions, config.settle, keep_outs=keep_outs)
     finally:
         engine.close()
     return [one.at(end.poses.get(one.name, one.X_WB)) for one in objects], end.lost
 
 
 def _verify(layout: Layout, objects: list[SceneObject], ground: Material, config: ComposeConfig) -> tuple[Check, ...]:
+    """Judge a scene in MuJoCo and, when it holds there, in PyBullet."""
     checks: list[Check] = []
     world = make_world(layout.furniture, objects, ground)
-    for open_engine in OPEN_ENGINE.values():
+    for name, open_engine in OPEN_ENGINE.items():
         engine = open_engine(world)
         try:
             checks += verify_scene(world, engine, config.checks)
+        except EngineError as error:  # the state is no longer a number
+            checks.append(Check("S5", "engine gave up", np.nan, "1", 0.0, engine=name, detail=str(error)))
         finally:
             engine.close()
+        if any(check.verdict in (Verdict.FAIL, Verdict.UNDECIDED) for check in checks):
+            break
     return tuple(checks)
 
 
@@ -178,21 +236,62 @@ def _replacements(
     rng: np.random.Generator,
     config: ComposeConfig,
 ) -> list[SceneObject]:
-    """Return a new object for each that failed: poured on top where objects are poured, put into a gap elsewhere."""
-    if layout.pouring is not None:
-        top = max((one.X_WB.apply(hull_points(one.asset.model))[:, 2].max() for one in kept), default=0.0)
-        height = max(float(top), float(layout.pouring.centre[2])) + config.place.pour_clearance
-        chosen = [draw(poured=True) for _ in gone]
-        models = [asset.model for asset in chosen]
-        poses = place_above(models, layout.pouring, rng=rng, config=config.place, height=height)
-    else:
-        chosen = [draw(poured=False) for _ in gone]
-        wanted = [(asset.model, asset.rest_poses) for asset in chosen]
-        blocked = [footprint(one.X_WB.apply(hull_points(one.asset.model))) for one in kept]
+    """Return a new object for each that failed: put into a gap where it was put, poured on top where it was poured."""
+    fill = [_points(one) for one in kept]
+    standing, falling = [], []
+    for old in gone:
+        was_poured = int(old.name.rpartition("_")[2]) >= plan.objects - _poured_count(plan, layout)
+        (falling if was_poured else standing).append(SceneObject(old.name, draw(poured=was_poured), old.X_WB))
+    added: list[SceneObject] = []
+    if standing:
+        wanted = [(one.asset.model, one.asset.rest_poses) for one in standing]
         poses = place_at_rest(
-            wanted, layout.standing, rng=rng, config=config.place, keep_outs=plan.keep_outs, blocked=blocked
+            wanted, layout.standing, rng=rng, config=config.place, keep_outs=plan.keep_outs, obstacles=fill
         )
-    return [SceneObject(old.name, asset, pose) for old, asset, pose in zip(gone, chosen, poses, strict=True)]
+        added += [one.at(pose) for one, pose in zip(standing, poses, strict=True)]
+    if falling and layout.pouring is not None:
+        tops = [float(points[:, 2].max()) for points in [*fill, *(_points(one) for one in added)]]
+        height = max([float(layout.pouring.centre[2]), *tops]) + config.place.pour_clearance
+        poses = _pour([one.asset for one in falling], layout.pouring, height, plan, rng, config)
+        added += [one.at(pose) for one, pose in zip(falling, poses, strict=True)]
+    return sorted(added, key=lambda one: one.name)
+
+
+def _pour(
+    assets: Sequence[SceneAsset],
+    region: Region,
+    height: float,
+    plan: ScenePlan,
+    rng: np.random.Generator,
+    config: ComposeConfig,
+) -> list[Pose]:
+    models = [asset.model for asset in assets]
+    return place_above(models, region, rng=rng, config=config.place, height=height, keep_outs=plan.keep_outs)
+
+
+def _poured_count(plan: ScenePlan, layout: Layout) -> int:
+    return round(plan.objects * layout.poured_share)
+
+
+def _points(one: SceneObject) -> np.ndarray:
+    return one.X_WB.apply(hull_points(one.asset.model))
+
+
+def _check_room(assets: Sequence[SceneAsset], layout: Layout, plan: ScenePlan, config: ComposeConfig) -> None:
+    """Refuse to pour more into a container than it can hold.
+
+    Raises:
+        SceneError: The convex hulls of the objects fill more than `packing` of it (says how many fit).
+    """
+    room = config.packing * layout.pour_volume
+    filled = np.cumsum([ConvexHull(hull_points(asset.model)).volume for asset in assets])
+    fitting = int(np.searchsorted(filled, room, side="right"))
+    if fitting < len(assets):
+        raise SceneError(
+            f"scene {plan.name}: {len(assets)} objects were to be poured into {1e3 * layout.pour_volume:.0f} litres, "
+            f"which have room for {fitting} of them (their convex hulls may fill {config.packing:.0%}); "
+            "ask for fewer or smaller objects, or enlarge the container"
+        )
 
 
 def _reasons(checks: Sequence[Check], name: str) -> str:

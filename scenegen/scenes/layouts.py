@@ -82,6 +82,8 @@ class Layout:
     """Largest extent of an object that is poured [m]."""
     regions: tuple[Region, ...]
     """Where objects may end up."""
+    pour_volume: float = float("inf")
+    """Space that poured objects must share [m^3]; without walls it has no bound."""
 
 
 def make_layout(config: LayoutConfig) -> Layout:
@@ -91,7 +93,8 @@ def make_layout(config: LayoutConfig) -> Layout:
     if isinstance(config, BinConfig):
         support = make_bin(config.bin, find_material(config.material))
         region = support.regions[0]
-        return Layout(_fixed("bin", support), (), region, 1.0, config.largest, config.largest, (region,))
+        volume = region.area * config.bin.depth
+        return Layout(_fixed("bin", support), (), region, 1.0, config.largest, config.largest, (region,), volume)
     support = make_rack(config.rack, find_material(config.material))
     return Layout(_fixed("rack", support), support.regions, None, 0.0, config.largest, 0.0, support.regions)
 

@@ -51,6 +51,11 @@ class KeepOut:
         top = region.centre[2] + region.clear_height
         return self.lower[2] < top and self.upper[2] > region.centre[2]
 
+    def holds(self, points: Float64[np.ndarray, "P 3"]) -> bool:
+        """Return whether the bounding box of points reaches into the zone: some of what it refuses would be free."""
+        low, high = points.min(axis=0), points.max(axis=0)
+        return bool((low < np.array(self.upper)).all() and (high > np.array(self.lower)).all())
+
 
 def hull_points(model: Model) -> Float64[np.ndarray, "P 3"]:
     """Return the vertices of the collision hulls of a model's root in its frame [m]."""
@@ -85,7 +90,7 @@ def place_at_rest(
     rng: np.random.Generator,
     config: PlaceConfig,
     keep_outs: Sequence[KeepOut] = (),
-    blocked: Sequence[Float64[np.ndarray, "K 2"]] = (),
+    obstacles: Sequence[Float64[np.ndarray, "P 3"]] = (),
 ) -> list[Pose]:
     """Return a pose X_WB for every object: at one of its rest poses, at a random yaw, footprints apart.
 
@@ -95,13 +100,15 @@ def place_at_rest(
         rng: Draws rest poses, yaws and positions.
         config: Gaps and patience.
         keep_outs: Boxes to leave free.
-        blocked: Footprints to leave free at any height.
+        obstacles: Points in W of each thing that already stands there [m].
 
     Raises:
         SceneError: An object finds no room (says how many fitted, and what to do).
     """
     taken: list[list[np.ndarray]] = [
-        [zone.footprint for zone in keep_outs if zone.overlaps(region)] + list(blocked) for region in regions
+        [zone.footprint for zone in keep_outs if zone.overlaps(region)]
+        + [footprint(points) for points in obstacles if _reaches(points, region)]
+        for region in regions
     ]
     poses: list[Pose] = []
     for number, (model, rest_poses) in enumerate(objects):
@@ -119,26 +126,41 @@ def place_at_rest(
 
 
 def place_above(
-    objects: Sequence[Model], region: Region, *, rng: np.random.Generator, config: PlaceConfig, height: float
+    objects: Sequence[Model],
+    region: Region,
+    *,
+    rng: np.random.Generator,
+    config: PlaceConfig,
+    height: float,
+    keep_outs: Sequence[KeepOut] = (),
 ) -> list[Pose]:
     """Return poses in random orientations above a region, in layers that do not touch, to be let go.
 
+    Args:
+        objects: What is poured.
+        region: Where; no object starts beyond its edge.
+        rng: Draws orientations and positions.
+        config: Gaps and patience.
+        height: Height in W of the lowest point of the first layer [m].
+        keep_outs: Boxes that nothing may fall into.
+
     Raises:
-        SceneError: An object is larger than the region.
+        SceneError: An object is larger than what the region leaves free.
     """
     poses: list[Pose] = []
-    layer: list[np.ndarray] = []
+    zones = [zone.footprint for zone in keep_outs if zone.overlaps(region)]
+    layer = list(zones)
     base, top = height, height
     for model in objects:
         points = hull_points(model)
         found = _random_turn(points, region, layer, rng, config)
         if found is None:
-            layer, base = [], top + config.pour_clearance
+            layer, base = list(zones), top + config.pour_clearance
             found = _random_turn(points, region, layer, rng, config)
         if found is None:
             raise SceneError(
                 f"{model.name} ({np.ptp(points, axis=0).round(3)} m) does not fit above a region of "
-                f"{(2 * region.half).round(3)} m; leave it out or enlarge the support"
+                f"{(2 * region.half).round(3)} m with {len(zones)} keep-out zones; leave it out or enlarge the support"
             )
         turned, spot = found
         outline = turned.apply(points)
@@ -159,6 +181,12 @@ def _random_turn(
         if spot is not None and all(separated(outline + spot, other, config.gap) for other in layer):
             return turned, spot
     return None
+
+
+def _reaches(points: np.ndarray, region: Region) -> bool:
+    """Return whether something takes away any of the space above a region."""
+    top = region.centre[2] + region.clear_height
+    return bool(points[:, 2].min() < top and points[:, 2].max() > region.centre[2])
 
 
 def _find_room(

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from physics.engine import Engine, State
-from physics.floors import OpenEngine
 from physics.pose import Pose
+from scenegen.scenes.place import KeepOut, hull_points
 from scenegen.scenes.scene import SceneObject
 from scenegen.scenes.supports import Region
 
@@ -46,7 +46,14 @@ class Settled:
     """What the engine complained of."""
 
 
-def settle(engine: Engine, objects: Sequence[SceneObject], regions: Sequence[Region], config: SettleConfig) -> Settled:
+def settle(
+    engine: Engine,
+    objects: Sequence[SceneObject],
+    regions: Sequence[Region],
+    config: SettleConfig,
+    *,
+    keep_outs: Sequence[KeepOut] = (),
+) -> Settled:
     """Advance an engine until all objects are quiet, and say which of them cannot stay.
 
     Args:
@@ -54,6 +61,7 @@ def settle(engine: Engine, objects: Sequence[SceneObject], regions: Sequence[Reg
         objects: Its free objects.
         regions: Where objects belong; one that ends outside of all is lost.
         config: When things count as settled.
+        keep_outs: Boxes that must stay free; an object that reaches into one is lost.
     """
     stride = max(round(config.sample_time / engine.timestep), 1)
     needed = max(round(config.quiet_time / (stride * engine.timestep)), 1)
@@ -76,21 +84,12 @@ def settle(engine: Engine, objects: Sequence[SceneObject], regions: Sequence[Reg
         com = poses[one.name].apply(one.asset.model.root.inertial.com)
         if not any(_inside(com, region, config) for region in regions):
             lost[one.name] = f"left its support: centre of mass at {np.round(com, 3).tolist()} m"
+        elif any(zone.holds(poses[one.name].apply(hull_points(one.asset.model))) for zone in keep_outs):
+            lost[one.name] = "reaches into a keep-out zone"
         elif moving.get(one.name, False):
             speed = float(np.linalg.norm(state.linear_velocities[row]))
             lost[one.name] = f"still moves at {speed:.3g} m/s after {config.longest:g} s"
     return Settled(poses, lost, float(state.time - begin), engine.health())
-
-
-def relax(open_engine: OpenEngine, world: object, names: Sequence[str], seconds: float) -> dict[str, Pose]:
-    """Return the poses of a world's objects after some time in an engine."""
-    engine = open_engine(world)  # type: ignore[arg-type]
-    try:
-        engine.step(max(round(seconds / engine.timestep), 1))
-        state = engine.state()
-        return {name: state.pose(name) for name in names}
-    finally:
-        engine.close()
 
 
 def _moving(state: State, config: SettleConfig) -> np.ndarray:
