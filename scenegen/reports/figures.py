@@ -12,10 +12,21 @@ from physics.engine import State, World
 from physics.model import Model
 from scenegen.errors import ReportError
 from scenegen.reports.picture import Picture
-from scenegen.reports.render import RenderConfig, contact_sheet, render_model, render_world, save_png
+from scenegen.reports.render import (
+    contact_sheet,
+    frame_camera,
+    objects_of_world,
+    render_model,
+    render_world,
+    save_png,
+    world_bounds,
+)
 
 VIEWS = {"front": (0.95, -1.45, 0.95), "left": (-1.35, -0.95, 0.70)}
 """Directions from a scene towards its two cameras."""
+
+MARGIN = 0.08
+"""Space around the objects of a scene in its pictures, as a share of their extent [1]."""
 
 DEPTH_LIMIT = 2**16 - 1
 """Largest depth that a 16-bit picture can hold [mm]; 0 stands for nothing seen."""
@@ -83,8 +94,10 @@ def write_scene_pictures(
     folder.mkdir(parents=True, exist_ok=True)
     files: list[Path] = []
     cameras = {}
+    bounds = _stage_bounds(world, state)
     for view, direction in VIEWS.items():
-        picture = render_world(world, state, width=width, height=height, direction=direction, config=config)
+        camera = frame_camera(bounds, direction=direction, width=width, height=height)
+        picture = render_world(world, state, camera=camera, config=config)
         files.append(save_png(picture.color, folder / f"{view}_color.png"))
         files.append(save_png(depth_image(picture), folder / f"{view}_depth.png"))
         files.append(save_png(_labels(picture), folder / f"{view}_segmentation.png"))
@@ -92,6 +105,15 @@ def write_scene_pictures(
     target = folder / "camera.json"
     target.write_text(json.dumps(cameras, indent=1, allow_nan=False) + "\n")
     return (*files, target)
+
+
+def _stage_bounds(world: World, state: State | None) -> np.ndarray:
+    """Return the box around the free objects, with some of what carries them; all of a world without any (2, 3) [m]."""
+    free = {placement.name for placement in world.placements if not placement.fixed}
+    everything = objects_of_world(world, state)
+    bounds = world_bounds([item for item in everything if item.name in free] or everything)
+    margin = MARGIN * float(np.ptp(bounds, axis=0).max())
+    return bounds + np.array([[-margin], [margin]])
 
 
 def depth_image(picture: Picture) -> np.ndarray:
