@@ -14,7 +14,7 @@ import numpy as np
 
 from physics.check import Check, Verdict
 from scenegen.assets.asset import Asset
-from scenegen.assets.layout import hull_paths
+from scenegen.assets.layout import hull_paths, part_paths
 from scenegen.assets.package import load_asset
 from scenegen.errors import SceneError
 from scenegen.pipeline.stage import Rejection
@@ -168,9 +168,10 @@ def _scene_asset(asset: Asset, folder: str) -> SceneAsset:
 
 
 def _mesh_files(scene: Scene) -> dict[str, str]:
-    """Return the hull files of all objects by the digest of their mesh, relative to the scene's folder."""
-    return {
-        hull.mesh.digest: f"../../{one.asset.folder}/{path}"
-        for one in scene.objects
-        for _, hull, path in hull_paths(one.asset.model)
-    }
+    """Return the files of all hulls and surfaces by the digest of their mesh, relative to the scene's folder."""
+    files: dict[str, str] = {}
+    for one in scene.objects:
+        meshes = [(hull.mesh, path) for _, hull, path in hull_paths(one.asset.model)]
+        meshes += [(part.surface, path) for _, part, path in part_paths(one.asset.model)]
+        files |= {mesh.digest: f"../../{one.asset.folder}/{path}" for mesh, path in meshes}
+    return files
