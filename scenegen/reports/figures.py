@@ -13,6 +13,7 @@ from physics.model import Model
 from scenegen.errors import ReportError
 from scenegen.reports.picture import Picture
 from scenegen.reports.render import (
+    RenderConfig,
     contact_sheet,
     frame_camera,
     objects_of_world,
