@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import atexit
 import hashlib
+import io
 import json
 import os
-import pickle
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -181,7 +181,7 @@ def decompose_mesh(
     centre, size = mesh.bounds.mean(axis=0), float(mesh.extents.max())
     solid = unit_solid(mesh, centre=centre, size=size, what=f"{name}: the mesh")
     path = None if cache is None else Path(cache) / f"{_key(mesh, config, name, graspable)}.hulls"
-    if path is not None and (stored := _load(path)) is not None:
+    if path is not None and (stored := _load(path, mesh, config, name, graspable)) is not None:
         return stored
     farthest = farthest_allowed(config.limits, size=size, graspable=is_graspable(mesh, graspable, config.limits))
     attempts: list[Attempt] = []
@@ -406,24 +406,33 @@ def _key(mesh: Mesh, config: HullConfig, name: str, graspable: bool | None) -> s
 
 
 def _store(path: Path, result: HullResult) -> None:
-    """Write atomically, behind a digest of the bytes."""
+    """Write hulls and attempts atomically, behind a digest of the bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = pickle.dumps(
-        ([(h.vertices, h.faces) for h in result.hulls], result.error, result.rung, result.attempts, result.fallback),
-        protocol=5,
-    )
+    facts = {"rung": result.rung, "attempts": [asdict(a) for a in result.attempts], "fallback": result.fallback}
+    arrays_of = {
+        f"{n}_{field}": getattr(h, field) for n, h in enumerate(result.hulls) for field in ("vertices", "faces")
+    }
+    buffer = io.BytesIO()
+    np.savez(buffer, facts=np.array(json.dumps(facts)), count=np.array(len(result.hulls)), **arrays_of)
+    data = buffer.getvalue()
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         file.write(hashlib.sha256(data).digest() + data)
     os.replace(file.name, path)
 
 
-def _load(path: Path) -> HullResult | None:
-    """Return a stored result; None when there is none or its bytes are not those that were written."""
+def _load(path: Path, mesh: Mesh, config: HullConfig, name: str, graspable: bool | None) -> HullResult | None:
+    """Return a stored result, its hulls measured anew; None when there is none or its bytes were changed."""
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
         return None
     if hashlib.sha256(raw[32:]).digest() != raw[:32]:
         return None
-    hulls, error, rung, attempts, fallback = pickle.loads(raw[32:])
-    return HullResult(tuple(Mesh(v, f) for v, f in hulls), error, rung, attempts, fallback)
+    with np.load(io.BytesIO(raw[32:]), allow_pickle=False) as stored:
+        facts = json.loads(str(stored["facts"]))
+        hulls = tuple(Mesh(stored[f"{n}_vertices"], stored[f"{n}_faces"]) for n in range(int(stored["count"])))
+    attempts = tuple(
+        Attempt(row["rung"], row["hulls"], Verdict(row["verdict"]), tuple(row["failures"])) for row in facts["attempts"]
+    )
+    error = measure_hulls(mesh, hulls, body=name, config=config.limits, graspable=graspable)
+    return HullResult(hulls, error, facts["rung"], attempts, facts["fallback"])
