@@ -84,7 +84,10 @@ def main() -> int:
         seconds[name], hashes[name] = time.monotonic() - start, tree_hashes(out)
     killed = root / "killed"
     hit, code = run_killed(
-        arguments.config, killed, kills=arguments.kills, longest_s=seconds["ray, 2 workers"] / 3,
+        arguments.config,
+        killed,
+        kills=arguments.kills,
+        longest_s=seconds["ray, 2 workers"] / 3,
         rng=random.Random(arguments.seed),
     )
     name = f"ray, 2 workers, killed {hit} times"
