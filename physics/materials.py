@@ -123,9 +123,9 @@ def _entry(
 
 # Sliding friction is the dry, kinetic value of handled surfaces. Rolling lengths follow the lever arms of classical
 # handbooks (wood on wood 0.5 mm, steel on steel 0.05 mm), at or below them: enough that a lying cylinder stops and a
-# round foot ends its wobble, little enough that nothing of 30 mm or more stands on an edge by it. Measured in PyBullet,
-# 64 random drops of cylinders, discs, cubes and slabs of 0.1 and 0.3 m: at 0.1 mm eight did not come to rest in time,
-# at 0.3 mm all did; of 10 mm bodies 7 in 32 then stand on an edge.
+# round foot ends its wobble. The price is that small bodies can stand on an edge by it. Measured in PyBullet, random
+# drops of cylinders, discs, cubes and slabs: of 64 of 0.1 and 0.3 m, eight did not rest in time at 0.1 mm, none at
+# 0.3 mm; more than 3 deg off a stable pose at 0.3 mm: 7 of 32 of 10 mm, 1 of 32 of 30 mm, none of 0.1 and 0.3 m.
 _TABLE = (
     # name, density [kg/m^3], (sliding [1], torsional, rolling [m]), restitution, colour, metallic, roughness, source
     _entry(
