@@ -86,7 +86,7 @@ class Judge:
                 "time to rest after contact",
                 self._settle_value(drop),
                 "s",
-                self.subject.settle_limit,
+                self.subject.settle_limit(drop.start),
                 drop,
                 detail=str(drop.outcome),
             ),
@@ -97,7 +97,11 @@ class Judge:
         moving = drop.outcome in (Outcome.TIMEOUT, Outcome.ESCAPED, Outcome.STOPPED)
         if drop.outcome.settled:
             return drop.settle_seconds
-        return max(drop.settle_seconds, math.nextafter(self.subject.settle_limit, math.inf)) if moving else np.nan
+        return (
+            max(drop.settle_seconds, math.nextafter(self.subject.settle_limit(drop.start), math.inf))
+            if moving
+            else np.nan
+        )
 
     def _contact(self, drop: Drop) -> list[Check]:
         config, subject = self.config, self.subject

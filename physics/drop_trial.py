@@ -100,10 +100,11 @@ class Subject:
         """Speed scale v* = sqrt(g L) [m/s]."""
         return float(np.sqrt(self.size * self.g))
 
-    @property
-    def settle_limit(self) -> float:
-        """Limit of D3 [s]."""
-        return min(self.config.settle_taus * self.tau + self.config.settle_seconds, self.config.settle_cap)
+    def settle_limit(self, start: Start) -> float:
+        """Return the limit of D3 [s]; longer for a drop that may land on a round rim."""
+        config = self.config
+        limit = min(config.settle_taus * self.tau + config.settle_seconds, config.settle_cap)
+        return limit if start.stable_index >= 0 else max(limit, config.rim_seconds)
 
     def world(self, ground: Material | None) -> World:
         """Return the world of a drop: this model above a half-space."""
@@ -191,7 +192,9 @@ def simulate_drop(engine: Engine, subject: Subject, start: Start, *, creep: bool
     try:
         watch.advance(0)
         measured["free_fall_error"] = _fall(watch, start)
-        outcome, settle_seconds = _settle(watch, math.sqrt(2 * start.clearance / subject.g))
+        outcome, settle_seconds = _settle(
+            watch, math.sqrt(2 * start.clearance / subject.g), subject.settle_limit(start)
+        )
         measured["settle_seconds"] = settle_seconds
         measured["energy_gain"] = _energy_gain(watch, start)
         if outcome.settled:
@@ -251,7 +254,7 @@ def _fall(watch: Watch, start: Start) -> float:
     return worst
 
 
-def _settle(watch: Watch, contact_time: float) -> tuple[Outcome, float]:
+def _settle(watch: Watch, contact_time: float, limit: float) -> tuple[Outcome, float]:
     """Step until the body is quiet and its jitter is within D6; return the outcome and the time since contact [s]."""
     config, subject = watch.subject.config, watch.subject
     dt = watch.engine.timestep
@@ -263,9 +266,9 @@ def _settle(watch: Watch, contact_time: float) -> tuple[Outcome, float]:
         moment = watch.advance(stride)
         elapsed = watch.time - contact_time
         if moment.com[2] < -subject.size:
-            return Outcome.ESCAPED, max(elapsed, math.nextafter(subject.settle_limit, math.inf))
+            return Outcome.ESCAPED, max(elapsed, math.nextafter(limit, math.inf))
         if watch.late:
-            return Outcome.STOPPED, max(elapsed, math.nextafter(subject.settle_limit, math.inf))
+            return Outcome.STOPPED, max(elapsed, math.nextafter(limit, math.inf))
         if elapsed <= 0:
             continue
         if not is_quiet(subject, moment):
@@ -273,7 +276,7 @@ def _settle(watch: Watch, contact_time: float) -> tuple[Outcome, float]:
         elif quiet_from < 0:
             quiet_from, next_look = moment.steps, 0.0
         if quiet_from < 0:
-            if elapsed > subject.settle_limit:
+            if elapsed > limit:
                 return Outcome.TIMEOUT, elapsed
             continue
         quiet = (watch.steps - quiet_from) * dt
