@@ -29,6 +29,12 @@ FIX = {
 """What to do when a check fails."""
 
 
+PRECARIOUS_FIX = (
+    "The body rests close to tipping over: widen its base, lower its centre of mass, or do not place it so."
+)
+"""What to do about a small support margin."""
+
+
 @dataclass(frozen=True, eq=False)
 class Judge:
     """Turns drops of one subject in one engine into checks."""
@@ -60,7 +66,7 @@ class Judge:
             limit=limit,
             body=self.subject.body.name,
             engine=self.engine,
-            fix=FIX[identifier],
+            fix=more.pop("fix", FIX[identifier]),
             detail=detail,
             **more,
         )
@@ -130,6 +136,7 @@ class Judge:
                 # A round body rests on a line: its margin is that of its tessellation.
                 warn=None if rolls else config.margin_warn,
                 sense=">=",
+                fix=PRECARIOUS_FIX,
             ),
         ]
 
