@@ -307,7 +307,8 @@ def _engine_facts(
         engine = open_engine(make_world(layout.furniture, objects, ground))
         try:
             versions.append((name, engine.version))
-            limits += [f"{name}: {text}" for text in getattr(engine, "limits", ())]
+            # MuJoCo states what it lacks for any world, PyBullet which pairs' friction it cannot represent.
+            limits += [f"{name}: {text}" for field in ("limits", "shortfalls") for text in getattr(engine, field, ())]
         finally:
             engine.close()
     return tuple(versions), tuple(limits)

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from scenegen.scenes.scene import Scene, SceneAsset
 
 SCENE_JSON = "scene.json"
 """File in the scene's folder: the one numeric source."""
+SCENE_SCHEMA = "scenegen scene 1"
+"""Version of the layout of scene.json."""
 POSES = "poses.parquet"
 """File in the scene's folder."""
 
@@ -68,7 +70,7 @@ def publish_scene(request: SceneRequest, config: SceneStageConfig) -> PublishedS
     """Make, verify and write one scene."""
     root, plan = Path(config.root), request.plan
     assets = {load_asset(root / folder): folder for folder in request.folders}
-    usable = [_scene_asset(asset, folder) for asset, folder in assets.items()]
+    usable = [scene_asset(asset, folder) for asset, folder in assets.items()]
     try:
         scene = build_scene(plan, usable, item_rng(plan.seed, plan.name, "scene"), config.compose)
     except SceneError as error:
@@ -92,7 +94,8 @@ def write_scene(scene: Scene, root: Path, config: ComposeConfig) -> PublishedSce
             if check.verdict in (Verdict.FAIL, Verdict.UNDECIDED):
                 reason = f"{check.id} {check.name} in {path.name}"
                 return Rejection("scene", reason, check.value, check.limit, check.unit, check.describe())
-        (staged / SCENE_JSON).write_text(json.dumps(describe_scene(scene, checks), indent=1, allow_nan=False) + "\n")
+        scene = replace(scene, checks=(*scene.checks, *checks))
+        (staged / SCENE_JSON).write_text(json.dumps(describe_scene(scene), indent=1, allow_nan=False) + "\n")
         write_poses(scene, staged / POSES)
         pictures = write_scene_pictures(scene.world, staged)
         folder = parent / scene.name
@@ -105,10 +108,10 @@ def write_scene(scene: Scene, root: Path, config: ComposeConfig) -> PublishedSce
     return PublishedScene(scene.name, f"scenes/{scene.name}", len(scene.objects), len(scene.events), shown)
 
 
-def describe_scene(scene: Scene, read_back: tuple[Check, ...]) -> dict[str, Any]:
+def describe_scene(scene: Scene) -> dict[str, Any]:
     """Return the content of scene.json."""
     return {
-        "schema": "scenegen scene 1",
+        "schema": SCENE_SCHEMA,
         "name": scene.name,
         "layout": scene.layout,
         "seed": scene.seed,
@@ -122,6 +125,7 @@ def describe_scene(scene: Scene, read_back: tuple[Check, ...]) -> dict[str, Any]
         "furniture": [
             {
                 "name": placement.name,
+                "model": placement.model.name,
                 "position": placement.X_WB.position.tolist(),
                 "quaternion": placement.X_WB.quaternion.tolist(),
                 "material": placement.model.root.parts[0].material.name,
@@ -150,18 +154,21 @@ def describe_scene(scene: Scene, read_back: tuple[Check, ...]) -> dict[str, Any]
             }
             for one in scene.objects
         ],
+        "settings": dict(scene.settings),
         "keep_outs": [asdict(zone) for zone in scene.keep_outs],
         "events": [asdict(event) for event in scene.events],
-        "checks": [_check_row(check) for check in (*scene.checks, *read_back)],
+        "checks": [_check_row(check) for check in scene.checks],
     }
 
 
 def _check_row(check: Check) -> dict[str, Any]:
-    row = {key: value for key, value in asdict(check).items() if value not in (None, "", False)}
+    # Compared by identity: zero equals False, and a value of zero must stay.
+    row = {key: value for key, value in asdict(check).items() if not any(value is empty for empty in (None, "", False))}
     return {"verdict": str(check.verdict), **row}
 
 
-def _scene_asset(asset: Asset, folder: str) -> SceneAsset:
+def scene_asset(asset: Asset, folder: str) -> SceneAsset:
+    """Return what a scene needs of an asset."""
     # A pose in which a body of revolution may roll is no place to leave it.
     poses = tuple(pose.X_WB for pose in asset.rest_poses if not pose.rolls)
     return SceneAsset(asset.asset_id, folder, asset.model, poses)

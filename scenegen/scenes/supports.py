@@ -103,7 +103,7 @@ def make_table(size: TableSize, material: Material) -> Support:
         half = size.leg / 2
         boxes[f"leg_{number}"] = ((cx - half, cy - half, 0.0), (cx + half, cy + half, under))
     region = Region(np.array([0.0, 0.0, size.height]), np.array([x, y]), np.inf)
-    return Support(_box_model("table", boxes, material), (region,))
+    return Support(box_model("table", boxes, material), (region,))
 
 
 def make_bin(size: BinSize, material: Material) -> Support:
@@ -117,7 +117,7 @@ def make_bin(size: BinSize, material: Material) -> Support:
         "wall_back": ((-x, y, w), (x, y + w, top)),
     }
     region = Region(np.array([0.0, 0.0, w]), np.array([x, y]), np.inf)
-    return Support(_box_model("bin", boxes, material), (region,))
+    return Support(box_model("bin", boxes, material), (region,))
 
 
 def make_rack(size: RackSize, material: Material) -> Support:
@@ -135,7 +135,7 @@ def make_rack(size: RackSize, material: Material) -> Support:
         boxes[f"board_{level}"] = ((-x, -y, z - b), (x, y, z))
         regions.append(Region(np.array([0.0, 0.0, z]), np.array([x, y]), size.spacing - b))
     boxes["lid"] = ((-x, -y, top - b), (x, y, top))
-    return Support(_box_model("rack", boxes, material), tuple(regions))
+    return Support(box_model("rack", boxes, material), tuple(regions))
 
 
 def make_box(lower: tuple[float, float, float], upper: tuple[float, float, float]) -> Mesh:
@@ -144,7 +144,8 @@ def make_box(lower: tuple[float, float, float], upper: tuple[float, float, float
     return Mesh(corners, BOX_FACES)
 
 
-def _box_model(name: str, boxes: dict[str, tuple], material: Material) -> Model:
+def box_model(name: str, boxes: dict[str, tuple], material: Material) -> Model:
+    """Return a one-body model of boxes, each given by its two corners [m]."""
     meshes = {part: make_box(*corners) for part, corners in boxes.items()}
     parts = tuple(Part(part, mesh, material) for part, mesh in meshes.items())
     hulls = tuple(Hull(mesh, part) for part, mesh in meshes.items())

@@ -13,6 +13,8 @@ from physics.materials import Material
 from physics.model import Model
 from physics.pose import Pose
 
+MEASURED = ("S1", "S2", "S3")
+"""Checks that need every declared object."""
 MASS_TOLERANCE = 1e-4
 """S5: how far the mass in an engine may be from the asset's; PyBullet holds single precision in places [1]."""
 
@@ -68,16 +70,18 @@ def verify_scene(world: World, engine: Engine, config: SceneCheckConfig) -> tupl
     `hold_seconds`, S3 on forces averaged at the end, S5 on the names and poses at the end.
     """
     watch = _watch(world)
+    start = {p.name: p.X_WB for p in world.placements if not p.fixed}
+    identity = _identity(engine, watch, start)
+    if identity[0].verdict != "PASS":  # nothing else can be measured on objects that are not there
+        return (*identity, *(Check(name, "not measured", np.nan, "1", 0.0, engine=engine.name) for name in MEASURED))
     engine.step(1)  # contacts belong to a step
     overlap = _overlap(engine.contacts(), watch, engine.name, config)
-    start = {p.name: p.X_WB for p in world.placements if not p.fixed}
     stride = max(round(config.sample_seconds / engine.timestep), 1)
     seen: list[dict[str, Pose]] = []
     for _ in range(max(round(config.hold_seconds / (stride * engine.timestep)), 1)):
         engine.step(stride)
         seen.append(_poses(engine.state()))
     drift = _drift(start, seen, watch, engine.name, config)
-    identity = _identity(engine, watch, seen[-1])
     balance = _balance(engine, watch, config)
     warnings = engine.health()
     health = Check(
@@ -216,7 +220,7 @@ def _balance(engine: Engine, watch: _Watch, config: SceneCheckConfig) -> list[Ch
     ]  # fmt: skip
 
 
-def _identity(engine: Engine, watch: _Watch, end: dict[str, Pose]) -> list[Check]:
+def _identity(engine: Engine, watch: _Watch, start: dict[str, Pose]) -> list[Check]:
     """S5: each declared object is there once, with its mass, and no two are at one place."""
     held = engine.inertials()
     strays = {*watch.names} ^ {name for name in held if "/" not in name}
@@ -225,7 +229,7 @@ def _identity(engine: Engine, watch: _Watch, end: dict[str, Pose]) -> list[Check
         weights[_root(name)] = weights.get(_root(name), 0.0) + inertial.mass * watch.gravity
     errors = {name: abs(weights[name] / watch.weight[name] - 1) for name in watch.names}
     heavy = max(errors, key=errors.__getitem__, default="")
-    positions = np.array([end[name].position for name in watch.names]) if end else np.zeros((0, 3))
+    positions = np.array([start[name].position for name in watch.names]).reshape(-1, 3)
     twins = 0
     for row in range(len(positions)):
         twins += int((np.linalg.norm(positions[row + 1 :] - positions[row], axis=1) < 1e-6).sum())

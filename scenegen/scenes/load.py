@@ -1,0 +1,122 @@
+"""A written scene read back: as a record, and into a PyBullet client of the user's own."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from physics.check import Check
+from physics.drop_pybullet import PybulletConfig, choose_timestep
+from physics.engine import Placement
+from physics.errors import PhysicsError
+from physics.materials import find_material
+from physics.pose import Pose
+from physics.pybullet_load import ContactSettings, Loader, fit_surfaces
+from scenegen.assets.package import load_asset
+from scenegen.errors import SceneError
+from scenegen.scenes.place import KeepOut
+from scenegen.scenes.publish import SCENE_JSON, SCENE_SCHEMA, scene_asset
+from scenegen.scenes.scene import Scene, SceneEvent, SceneObject
+from scenegen.scenes.supports import box_model
+
+
+def load_scene(folder: Path | str) -> Scene:
+    """Read a scene's folder and the folders of its assets, whose files are verified.
+
+    Args:
+        folder: Such as `out/demo/scenes/kitchen_table`; the assets lie where scene.json says, relative to it.
+
+    Raises:
+        SceneError: scene.json is missing, of another schema, or does not describe a scene (names the file).
+        AssetError: The folder of an asset is incomplete or was changed.
+    """
+    folder = Path(folder)
+    path = folder / SCENE_JSON
+    try:
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise SceneError(f"{path}: cannot be read: {error}; give the folder of a scene that a run wrote") from error
+    if not isinstance(record, dict) or record.get("schema") != SCENE_SCHEMA:
+        raise SceneError(f"{path}: not a scene of schema {SCENE_SCHEMA!r}")
+    try:
+        scene = _restore(record, folder)
+    except (KeyError, TypeError, ValueError, PhysicsError) as error:
+        raise SceneError(f"{path}: {type(error).__name__}: {error}") from error
+    if str(scene.verdict) != record["verdict"]:
+        raise SceneError(f"{path}: states {record['verdict']}, but its checks give {scene.verdict}; make it anew")
+    return scene
+
+
+def load_scene_pybullet(folder: Path | str, pybullet: Any, client: int) -> dict[str, int]:
+    """Load a scene into a connected PyBullet client, with the settings under which it was verified.
+
+    Sets gravity, time step and contact parameters of the client. Loading the URDF files of the assets with `loadURDF`
+    is not the same: PyBullet then puts a margin of 1 mm around every hull, so that objects push each other apart.
+
+    Args:
+        folder: The scene's folder.
+        pybullet: The imported module.
+        client: What `pybullet.connect` returned.
+
+    Returns:
+        PyBullet's body number of every object and piece of furniture by name.
+    """
+    scene = load_scene(folder)
+    world, config = scene.world, PybulletConfig()
+    sizes = [body.size for one in scene.objects for body in one.asset.model.bodies]
+    slack = config.margin_share * min(sizes, default=1.0)
+    fit, rebounds = fit_surfaces(world, restitution=config.restitution)
+    settings = ContactSettings(slack, config.max_speed, config.hull_tolerance, fit, rebounds)
+    pybullet.setPhysicsEngineParameter(
+        fixedTimeStep=choose_timestep(sizes, world.gravity, config),
+        numSolverIterations=config.solver_iterations,
+        enableFileCaching=0,
+        deterministicOverlappingPairs=1,
+        contactSlop=slack,
+        restitutionVelocityThreshold=config.rebound_speed,
+        physicsClientId=client,
+    )
+    pybullet.setGravity(*world.gravity, physicsClientId=client)
+    with tempfile.TemporaryDirectory(prefix="scenegen_pybullet_") as files:
+        loader = Loader(pybullet, client, settings, Path(files), verify=True)
+        loader.load(world)
+    if loader.warnings:
+        raise SceneError(f"{folder}: PyBullet does not hold the scene as it is: {'; '.join(loader.warnings)}")
+    return {name: unique for (unique, link), name in loader.owner.items() if link < 0}
+
+
+def _restore(record: dict[str, Any], folder: Path) -> Scene:
+    furniture = []
+    for row in record["furniture"]:
+        boxes = {box["name"]: (tuple(box["lower"]), tuple(box["upper"])) for box in row["boxes"]}
+        model = box_model(row["model"], boxes, find_material(row["material"]))
+        furniture.append(Placement(row["name"], model, _pose(row), fixed=True))
+    assets = {row["folder"]: load_asset(folder / ".." / ".." / row["folder"]) for row in record["objects"]}
+    objects = []
+    for row in record["objects"]:
+        asset = assets[row["folder"]]
+        if asset.asset_id != row["asset_id"]:
+            raise SceneError(f"{folder / row['folder']}: holds asset {asset.asset_id}, expected {row['asset_id']}")
+        objects.append(SceneObject(row["name"], scene_asset(asset, row["folder"]), _pose(row)))
+    return Scene(
+        record["name"],
+        record["layout"],
+        record["seed"],
+        tuple(furniture),
+        tuple(objects),
+        find_material(record["ground"]),
+        tuple(KeepOut(tuple(zone["lower"]), tuple(zone["upper"])) for zone in record["keep_outs"]),
+        tuple(Check(**{key: value for key, value in row.items() if key != "verdict"}) for row in record["checks"]),
+        tuple(SceneEvent(**row) for row in record["events"]),
+        tuple((row["name"], row["version"]) for row in record["engines"]),
+        tuple(record["limits_of_engines"]),
+        record["settings"],
+    )
+
+
+def _pose(row: dict[str, Any]) -> Pose:
+    return Pose(np.array(row["position"]), np.array(row["quaternion"]))

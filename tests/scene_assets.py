@@ -1,0 +1,50 @@
+"""A few plain assets for scene tests: certified by construction, in seconds."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import solids
+from scipy.spatial import ConvexHull
+
+from physics.mass import integrate_mesh
+from physics.materials import find_material
+from physics.mesh import Mesh
+from physics.model import Body, Hull, Model, Part
+from physics.stable_poses import stable_poses
+from scenegen.assets.asset import Asset, Provenance, RestPose, settle_on_plane
+
+
+def make_asset(name: str, mesh: Mesh, material: str, hulls: list[Mesh] | None = None) -> Asset:
+    part = Part(name, mesh, find_material(material))
+    mass = integrate_mesh(mesh, density=part.material.density)
+    body = Body(name, (part,), tuple(Hull(hull, name) for hull in hulls or [mesh]), mass)
+    poses = tuple(
+        RestPose(settle_on_plane(body, pose.X_WB), pose.probability, pose.upright, ("mujoco", "pybullet"))
+        for pose in stable_poses(body)[:3]
+    )
+    return Asset(Model(name, (body,)), (), name, Provenance("test", 0, name), poses)
+
+
+def l_bar_hulls() -> list[Mesh]:
+    """The two boxes that cover the default L-bar."""
+    from scenegen.scenes.supports import make_box
+
+    return [make_box((0, 0, 0), (0.1, 0.04, 0.04)), make_box((0, 0.04, 0), (0.04, 0.1, 0.04))]
+
+
+@functools.cache
+def plain_assets() -> tuple[Asset, ...]:
+    prism = solids.cylinder(0.03, 0.05, segments=8).mesh
+    return (
+        make_asset("brick", solids.box((0.12, 0.06, 0.04)).mesh, "stoneware"),
+        make_asset("block", solids.box((0.05, 0.05, 0.05)).mesh, "oak"),
+        make_asset("l_bar", solids.l_bar().mesh, "steel", l_bar_hulls()),
+        make_asset("prism", _outward(prism), "pla"),
+    )
+
+
+def _outward(mesh: Mesh) -> Mesh:
+    assert np.isclose(ConvexHull(mesh.vertices).volume, mesh.volume)
+    return mesh
