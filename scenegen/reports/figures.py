@@ -23,8 +23,18 @@ from scenegen.reports.render import (
     world_bounds,
 )
 
-VIEWS = {"front": (0.95, -1.45, 0.95), "left": (-1.35, -0.95, 0.70)}
-"""Directions from a scene towards its two cameras."""
+DIRECTIONS = (
+    (0.95, -1.45, 0.95),
+    (-1.35, -0.95, 0.70),
+    (0.55, -0.95, 1.60),
+    (-0.70, -0.75, 1.90),
+    (-0.95, 1.45, 0.95),
+    (0.20, -0.45, 2.20),
+)
+"""Directions from a scene towards its camera that are tried; the two that show most are taken."""
+
+PREVIEW = (120, 80)
+"""Columns and rows of the previews by which directions are judged [pixels]."""
 
 MARGIN = 0.08
 """Space around the objects of a scene in its pictures, as a share of their extent [1]."""
@@ -78,7 +88,7 @@ def write_scene_pictures(
     height: int = 640,
     config: RenderConfig | None = None,
 ) -> tuple[Path, ...]:
-    """Write colour, depth and segmentation of a scene from two sides, and one camera.json.
+    """Write colour, depth and segmentation of a scene from the two sides that show most, and one camera.json.
 
     Args:
         world: The scene.
@@ -96,7 +106,7 @@ def write_scene_pictures(
     files: list[Path] = []
     cameras = {}
     bounds = _stage_bounds(world, state)
-    for view, direction in VIEWS.items():
+    for view, direction in zip(("first", "second"), _best_directions(world, state, bounds), strict=True):
         camera = frame_camera(bounds, direction=direction, width=width, height=height)
         picture = render_world(world, state, camera=camera, config=config)
         files.append(save_png(picture.color, folder / f"{view}_color.png"))
@@ -115,6 +125,26 @@ def _stage_bounds(world: World, state: State | None) -> np.ndarray:
     bounds = world_bounds([item for item in everything if item.name in free] or everything)
     margin = MARGIN * float(np.ptp(bounds, axis=0).max())
     return bounds + np.array([[-margin], [margin]])
+
+
+def _best_directions(
+    world: World, state: State | None, bounds: np.ndarray
+) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Return the two directions from which most objects, then most of them, can be seen (walls may hide them)."""
+    free = {placement.name for placement in world.placements if not placement.fixed}
+    width, height = PREVIEW
+    plain = RenderConfig(supersampling=1, sun_samples=1, dome_samples=1, smooth_passes=0)
+    seen = []
+    for number, direction in enumerate(DIRECTIONS):
+        camera = frame_camera(bounds, direction=direction, width=width, height=height)
+        picture = render_world(world, state, camera=camera, config=plain)
+        labels, counts = np.unique(picture.segmentation, return_counts=True)
+        shown = [count for label, count in zip(labels, counts, strict=True) if picture.names[label] in free]
+        # A few pixels are no view of an object: each counts up to a share of the picture.
+        enough = width * height / 500
+        seen.append((-sum(min(count / enough, 1.0) for count in shown), number))
+    first, second = sorted(seen)[:2]
+    return DIRECTIONS[first[1]], DIRECTIONS[second[1]]
 
 
 def depth_image(picture: Picture) -> np.ndarray:
