@@ -55,10 +55,12 @@ def read_back_mjcf(scene: Scene, path: Path, config: SceneCheckConfig) -> tuple[
         known = sorted(set(state.names) & set(declared))
         inertials = engine.inertials()
         shift = max((_distance(state.pose(name), declared[name].X_WB) for name in known), default=0.0)
+        turn = max((state.pose(name).angle_to(declared[name].X_WB) for name in known), default=0.0)
         masses = max((_mass_error(inertials[name], declared[name]) for name in known), default=0.0)
         loaded = (
             Check("X5", "objects missing or undeclared in the file", float(len(names)), "1", 0.0, engine="mujoco"),
             Check("X5", "position error in the file", shift, "m", 1e-6, engine="mujoco"),
+            Check("X5", "orientation error in the file", turn, "rad", 1e-6, engine="mujoco"),
             Check("X5", "mass error in the file", masses, "1", 1e-6, engine="mujoco"),
         )
         return loaded + verify_scene(scene.world, engine, config)
