@@ -12,7 +12,7 @@ from typing import Any
 from physics.drop_record import DropConfig
 from physics.floors import EngineFloors
 from scenegen.assets import build
-from scenegen.assets.build import AssetRequest, BatteryConfig, CertifiedAsset, Draft, SurfaceConfig
+from scenegen.assets.build import AssetRequest, BatteryConfig, BuildConfig, CertifiedAsset, Draft, SurfaceConfig
 from scenegen.assets.layout import THUMB_PNG
 from scenegen.assets.manifest import RejectionRow, write_manifest, write_rejections
 from scenegen.assets.publish import PublishConfig, PublishedAsset
@@ -149,15 +149,21 @@ def measure_engine(request: FloorsRequest, config: DropConfig) -> EngineFloors:
     return measure_floors({"mujoco": open_mujoco, "pybullet": open_pybullet}[request.engine], config=config)
 
 
+def build_config(config: RunConfig, floors: tuple[EngineFloors, ...]) -> BuildConfig:
+    """Return what `build_asset` needs to know of a run's configuration."""
+    battery = BatteryConfig(ground="oak", drop=config.drop, floors=floors)
+    return BuildConfig(SurfaceConfig(validity=config.validity), config.hulls, battery)
+
+
 def asset_stages(config: RunConfig, floors: tuple[EngineFloors, ...], out: Path) -> tuple[Stage, ...]:
     """Return the chain of `build_asset`, one stage a step, and the step that writes the asset's folder."""
-    battery = BatteryConfig(ground="oak", drop=config.drop, floors=floors)
-    surface = SurfaceConfig(validity=config.validity)
+    how = build_config(config, floors)
+    surface, battery = how.surface, how.battery
     publish = PublishConfig(str(out.absolute()))
     steps = (
         ("generate", build.draw_blueprint, AssetRequest, Draft, None),
         ("surface", build.extract_solid, Draft, Draft, surface),
-        ("hulls", build.decompose_solid, Draft, Draft, config.hulls),
+        ("hulls", build.decompose_solid, Draft, Draft, how.hulls),
         ("drop_mujoco", build.drop_in_mujoco, Draft, Draft, battery),
         ("drop_pybullet", build.drop_in_pybullet, Draft, Draft, battery),
         ("agreement", build.compare_engines, Draft, Draft, battery),

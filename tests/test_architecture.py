@@ -30,7 +30,7 @@ OWNERS = {
     "ray": ("scenegen/pipeline/run_ray.py", "scenegen/pipeline/ray_session.py"),
     "coacd": ("physics/hulls.py", "physics/coacd_run.py", "scenegen/doctor.py"),
     "mujoco": ("physics/", "scenegen/"),
-    "pybullet": ("physics/", "scenegen/doctor.py", "scenegen/assets/"),
+    "pybullet": ("physics/", "scenegen/doctor.py", "scenegen/assets/", "scenegen/api.py"),
 }
 """Where each heavy dependency may be imported, and only inside functions."""
 

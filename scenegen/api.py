@@ -1,0 +1,86 @@
+"""The Python API: `scenegen.generate`, `load_asset`, `load_scene`, `load_scene_pybullet` and `attach`."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scenegen.assets.attach import attach
+from scenegen.assets.package import load_asset
+from scenegen.scenes.load import load_scene
+
+if TYPE_CHECKING:
+    from physics.drop_record import DropConfig
+    from physics.floors import EngineFloors
+    from scenegen.assets.build import CertifiedAsset
+    from scenegen.pipeline.stage import Rejection
+
+__all__ = ["attach", "generate", "load_asset", "load_scene", "load_scene_pybullet"]
+
+
+def generate(
+    family: str, *, seed: int = 0, resolution: int = 128, parameters: Mapping[str, float] | None = None
+) -> CertifiedAsset | Rejection:
+    """Make and certify one object in this process: the whole chain, both engines included.
+
+    The same arguments give the same object. The first call in a process also measures what perfect solids show in
+    both engines, which takes seconds.
+
+    Args:
+        family: Name of the object family, such as "mug".
+        seed: Every random draw comes from it.
+        resolution: Voxels along the longest side [1]; 32 to 1024.
+        parameters: Family parameters that are given instead of drawn [m] or [1].
+
+    Returns:
+        The asset and its certificate, or the check that ended it.
+
+    Raises:
+        ConfigError: An argument that no run accepts either: unknown family or parameter, value out of range.
+    """
+    from scenegen.assets.build import AssetRequest, build_asset
+    from scenegen.config import read_config
+    from scenegen.run import build_config
+
+    batch = {"families": [family], "count": 1, "parameters": dict(parameters or {})}
+    asked = {"name": "generate", "seed": seed, "generator": {"resolution": resolution}, "objects": [batch]}
+    # The loader of configuration files has the rules for these values, and their messages.
+    config = read_config(json.dumps(asked, default=float).replace("NaN", ".nan"), source="generate")
+    request = AssetRequest(family, config.seed, family, resolution, config.objects[0].parameters)
+    return build_asset(request, build_config(config, _floors(config.drop)))
+
+
+@functools.cache
+def _floors(config: DropConfig) -> tuple[EngineFloors, ...]:
+    """Measure the floors of both engines, once per process."""
+    from scenegen.run import ENGINES, FloorsRequest, measure_engine
+
+    return tuple(measure_engine(FloorsRequest(engine), config) for engine in ENGINES)
+
+
+def load_scene_pybullet(folder: Path | str, client: int) -> dict[str, int]:
+    """Load a scene into a connected PyBullet client, with the settings under which it was verified.
+
+    Objects come with hulls, explicit inertia, margins and fitted friction; furniture is fixed. Gravity and time step
+    of the client are set. `getBasePositionAndOrientation` gives PyBullet's inertial frame, at the centre of mass, not
+    the frame of `scene.json`.
+
+    Args:
+        folder: The scene's folder, such as `out/demo/scenes/kitchen_table`.
+        client: What `pybullet.connect` returned.
+
+    Returns:
+        PyBullet's body number of the ground, every piece of furniture and every object, by name.
+
+    Raises:
+        SceneError: The folder holds no scene, was changed, or PyBullet holds something else than was written.
+        AssetError: The folder of an asset is incomplete or was changed.
+    """
+    import pybullet
+
+    from scenegen.scenes import load
+
+    return load.load_scene_pybullet(folder, pybullet, client)
