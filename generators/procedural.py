@@ -19,6 +19,9 @@ from generators.sampling import sample_volume
 LEAST_RESOLUTION = 16
 """Fewest voxels along the longest side of a body [1]."""
 
+ATTEMPTS = 64
+"""Draws tried to find values that suit given parameters [1]."""
+
 
 @dataclass(frozen=True)
 class ProceduralConfig:
@@ -28,7 +31,7 @@ class ProceduralConfig:
     """Thinnest wall or gap that is sampled [voxel]; below two, a wall may miss the lattice and open."""
     band_voxels: float = 2.0
     """Half width of the narrow band [voxel]; 3 gives the same surface and normals and takes a third longer."""
-    attempts: int = 64
+    attempts: int = ATTEMPTS
     """Draws tried to find values that suit given parameters [1]."""
 
 
@@ -50,7 +53,7 @@ class ProceduralGenerator:
         kind = find_family(family)
         if resolution < LEAST_RESOLUTION:
             raise ParameterError(f"resolution is {resolution} voxels, at least {LEAST_RESOLUTION} are needed")
-        params = self._draw(kind, rng, parameters)
+        params = draw_params(kind, rng, parameters, attempts=self.config.attempts)
         parts = kind.make(params)
         bounds = np.stack(
             [
@@ -77,15 +80,6 @@ class ProceduralGenerator:
         record = {name: float(value) for name, value in dataclasses.asdict(params).items()}
         return Blueprint(family, (BodyBlueprint(family, made, axis),), parameters=record)
 
-    def _draw(self, kind: Family, rng: np.random.Generator, parameters: Mapping[str, float] | None) -> Any:
-        """Draw until the drawn values suit the given ones; raise what the last attempt said when none does."""
-        for _ in range(self.config.attempts - 1 if parameters else 0):
-            try:
-                return kind.sample(rng, parameters)
-            except ParameterError:
-                continue
-        return kind.sample(rng, parameters)
-
     def _require_wall(self, family: str, part: Part, voxel: float, resolution: int) -> None:
         least = self.config.least_wall_voxels * voxel
         if part.solid.wall < least * (1 - 1e-9):
@@ -95,6 +89,22 @@ class ProceduralGenerator:
                 f"{self.config.least_wall_voxels:g} voxels of {voxel * 1e3:.3g} mm = {least * 1e3:.3g} mm are needed. "
                 f"Raise the resolution from {resolution} to {needed}, or the wall."
             )
+
+
+def draw_params(
+    kind: Family, rng: np.random.Generator, parameters: Mapping[str, float] | None, *, attempts: int = ATTEMPTS
+) -> Any:
+    """Return the parameters of one member; draw until the drawn values suit the given ones.
+
+    Raises:
+        ParameterError: What the last attempt said when none suits.
+    """
+    for _ in range(attempts - 1 if parameters else 0):
+        try:
+            return kind.sample(rng, parameters)
+        except ParameterError:
+            continue
+    return kind.sample(rng, parameters)
 
 
 def find_family(name: str) -> Family:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,13 +41,13 @@ def generate(
         ConfigError: An argument that no run accepts either: unknown family or parameter, value out of range.
     """
     from scenegen.assets.build import AssetRequest, build_asset
-    from scenegen.config import read_config
+    from scenegen.config import check_config
     from scenegen.run import build_config
 
     batch = {"families": [family], "count": 1, "parameters": dict(parameters or {})}
     asked = {"name": "generate", "seed": seed, "generator": {"resolution": resolution}, "objects": [batch]}
     # The loader of configuration files has the rules for these values, and their messages.
-    config = read_config(json.dumps(asked, default=float).replace("NaN", ".nan"), source="generate")
+    config = check_config(asked, source="generate")
     request = AssetRequest(family, config.seed, family, resolution, config.objects[0].parameters)
     return build_asset(request, build_config(config, _floors(config.drop)))
 

@@ -13,15 +13,17 @@ from pydantic import Field
 
 from generators.errors import GeneratorError
 from generators.families import FAMILIES
+from generators.procedural import draw_params
 from physics.drop_record import DropConfig
+from physics.errors import PhysicsError
 from physics.hulls import HullConfig
 from physics.validity import ValidityConfig
 from scenegen.config_records import nearest, read_record
 from scenegen.config_text import apply_override, kind_of, parse_text
-from scenegen.errors import ConfigError
+from scenegen.errors import ConfigError, SceneError
 from scenegen.pipeline.stage import Resources, Stage
-from scenegen.scenes.layouts import BinConfig, ShelfConfig, TabletopConfig
-from scenegen.scenes.place import KeepOut
+from scenegen.scenes.layouts import BinConfig, ShelfConfig, TabletopConfig, make_layout
+from scenegen.scenes.place import KeepOut, PlaceConfig
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 """Names become folder names: no separators, no dots."""
@@ -162,9 +164,15 @@ def read_config(text: str, *, source: str = "configuration", overrides: Sequence
     for override in overrides:
         apply_override(data, override)
     source += f" (with --set {' --set '.join(overrides)})" if overrides else ""
+    return check_config(data, source=source)
+
+
+def check_config(data: dict[str, Any], *, source: str) -> RunConfig:
+    """Return the run that plain values describe, as `load_config` does for those of a file."""
     _name_families(data, source)
     config = read_record(data, RunConfig, source=source)
     _check_objects(config, source)
+    _check_scenes(config, source)
     return config
 
 
@@ -229,10 +237,29 @@ def _check_objects(config: RunConfig, source: str) -> None:
             if not batch.parameters:
                 continue
             try:
-                FAMILIES[name].sample(np.random.default_rng(0), dict(batch.parameters))
+                draw_params(FAMILIES[name], np.random.default_rng(0), batch.parameters)
             except GeneratorError as error:
                 raise ConfigError(f"{source}: objects.{number}.parameters: {error}") from error
+
+
+def _check_scenes(config: RunConfig, source: str) -> None:
+    """Refuse scenes that share a name, furniture that cannot be, and more objects than any support could hold."""
     names = [scene.name for scene in config.scenes]
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f"{source}: two scenes are named {name!r}; each becomes a folder of its own")
+    for number, scene in enumerate(config.scenes):
+        where = f"{source}: scenes.{number}"
+        try:
+            layout = make_layout(scene.options)
+        except (PhysicsError, SceneError) as error:
+            raise ConfigError(f"{where}.options: {error}") from error
+        # Every object takes up its gap at least; how much room its own size takes is known when it is there.
+        gap, standing = PlaceConfig().gap, scene.objects - round(scene.objects * layout.poured_share)
+        area = sum(region.area for region in layout.standing)
+        if standing * gap**2 > area or (scene.objects - standing) * gap**3 > layout.pour_volume:
+            room = f"{1e3 * layout.pour_volume:.0f} litres" if layout.poured_share == 1 else f"{area:.2f} m^2"
+            raise ConfigError(
+                f"{where}.objects is {scene.objects}, which no {scene.layout} of {room} can hold, however small "
+                "they are; ask for fewer, or enlarge it under 'options'"
+            )

@@ -36,7 +36,15 @@ def read_record(data: Any, cls: type[Record], *, source: str) -> Record:
     try:
         checked = _model(cls).model_validate_json(json.dumps(data, default=_refuse_value))
     except ValidationError as error:
-        lines = [f"{source}: {_explain(one, cls)}" for one in error.errors(include_url=False)]
+        errors = error.errors(include_url=False)
+        wrong = [one["loc"] for one in errors]
+        # A list is called too short when its only entry is wrong, which has a line of its own.
+        shown = [
+            one
+            for one in errors
+            if one["type"] != "too_short" or not any(loc[: len(one["loc"])] == one["loc"] != loc for loc in wrong)
+        ]
+        lines = [f"{source}: {_explain(one, cls)}" for one in shown]
         raise ConfigError("\n".join(lines)) from error
     except TypeError as error:
         raise ConfigError(f"{source}: {error}") from error

@@ -9,6 +9,7 @@ import numpy as np
 from physics.engine import Placement
 from physics.materials import find_material
 from physics.pose import Pose
+from scenegen.errors import SceneError
 from scenegen.scenes.supports import (
     BinSize,
     RackSize,
@@ -36,6 +37,10 @@ class TabletopConfig:
     """Largest extent of an object that is poured [m]."""
     largest: float = 0.4
     """Largest extent of an object [m]."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.poured_share <= 1:
+            raise SceneError(f"poured_share is {self.poured_share}, expected a share from 0 to 1")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from physics.mass import combine_masses, integrate_mesh
 from physics.materials import Material
 from physics.mesh import Mesh
 from physics.model import Body, Hull, Model, Part
+from scenegen.errors import SceneError
 
 BOX_FACES = np.array(
     [
@@ -123,6 +124,8 @@ def make_bin(size: BinSize, material: Material) -> Support:
 def make_rack(size: RackSize, material: Material) -> Support:
     """Return a rack with its feet on z = 0, the open side at -y."""
     x, y, b = size.length / 2, size.depth / 2, size.board
+    if not size.spacing > b:
+        raise SceneError(f"boards {size.spacing} m apart and {b} m thick leave no room between them; raise 'spacing'")
     top = size.first + (size.levels - 1) * size.spacing + size.spacing
     boxes = {
         "side_left": ((-x - b, -y, 0.0), (-x, y, top)),
@@ -145,7 +148,17 @@ def make_box(lower: tuple[float, float, float], upper: tuple[float, float, float
 
 
 def box_model(name: str, boxes: dict[str, tuple], material: Material) -> Model:
-    """Return a one-body model of boxes, each given by its two corners [m]."""
+    """Return a one-body model of boxes, each given by its two corners [m].
+
+    Raises:
+        SceneError: A box has no volume.
+    """
+    for part, (lower, upper) in boxes.items():
+        if not all(a < b for a, b in zip(lower, upper, strict=True)):
+            extents = ", ".join(f"{b - a:.4g}" for a, b in zip(lower, upper, strict=True))
+            raise SceneError(
+                f"{part} of the {name} would measure ({extents}) m, expected > 0; change the sizes of the {name}"
+            )
     meshes = {part: make_box(*corners) for part, corners in boxes.items()}
     parts = tuple(Part(part, mesh, material) for part, mesh in meshes.items())
     hulls = tuple(Hull(mesh, part) for part, mesh in meshes.items())
