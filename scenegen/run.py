@@ -16,12 +16,12 @@ from scenegen.assets.build import AssetRequest, BatteryConfig, BuildConfig, Cert
 from scenegen.assets.layout import THUMB_PNG
 from scenegen.assets.manifest import RejectionRow, write_manifest, write_rejections
 from scenegen.assets.publish import PublishConfig, PublishedAsset
-from scenegen.config import RunConfig, configure_stages
+from scenegen.config import ExecutorConfig, RunConfig, configure_stages
 from scenegen.errors import ScenegenError
 from scenegen.pipeline.observer import Observer
 from scenegen.pipeline.stage import Finished, Item, Outcome, Rejected, Stage
 from scenegen.pipeline.store import Store
-from scenegen.provenance import code_digest
+from scenegen.provenance import code_digest, config_digest
 from scenegen.reports.figures import write_thumb_sheet
 from scenegen.scenes.build import ScenePlan
 from scenegen.scenes.export_mjcf import SCENE_XML
@@ -100,7 +100,7 @@ def run(config: RunConfig, out: Path, execute: Execute, observer: Observer) -> R
         shutil.rmtree(store.root / "stages" / SCENE)
         scenes = make_scenes(config, assets, out, store, execute, observer)
     result = RunResult(assets, outcomes, scenes, floors)
-    return replace(result, written=write_tables(result, out))
+    return replace(result, written=write_tables(result, out, config_digest(replace(config, executor=ExecutorConfig()))))
 
 
 def finished_records(outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
@@ -232,9 +232,11 @@ def make_scenes(
     return execute(configure_stages([stage], config.executor), items, store, observer=observer)
 
 
-def write_tables(result: RunResult, out: Path) -> tuple[Path, ...]:
-    """Write the manifest, the rejections and the contact sheet of a run."""
-    written = [write_manifest([asset.manifest_row for asset in result.assets.values()], out / MANIFEST)]
+def write_tables(result: RunResult, out: Path, digest: str) -> tuple[Path, ...]:
+    """Write the manifest, the rejections and the contact sheet of the run whose configuration has this digest."""
+    # An asset is the same whichever run made it; the row says which run listed it.
+    made = [{**asset.manifest_row, "config_digest": digest} for asset in result.assets.values()]
+    written = [write_manifest(made, out / MANIFEST)]
     rows = [
         RejectionRow(item_id, outcome.item.record.family, outcome.item.record.seed, outcome.rejection)
         for item_id, outcome in result.outcomes.items()

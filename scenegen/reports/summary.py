@@ -212,8 +212,7 @@ def print_summary(summary: RunSummary, console: Console, *, written: Sequence[Pa
     for reason, count in summary.rejected.items():
         funnel.add_row("rejected", f"{count} x {reason}")
     for one in summary.quarantined:
-        first = next((line for line in one["error"].splitlines() if line.strip()), "")
-        funnel.add_row("quarantined", f"{one['item']} at {one['stage']}: {first[:100]}")
+        funnel.add_row("quarantined", f"{one['item']} at {one['stage']}: {_first_line(one['error'])}")
     for scene, state in summary.scenes.items():
         funnel.add_row("scene", f"{scene}: {state}")
     funnel.add_row("placed", str(summary.placed))
@@ -241,8 +240,12 @@ def _state(outcome: Outcome) -> str:
     if isinstance(outcome, Finished):
         return VERIFIED
     if isinstance(outcome, Rejected):
-        return f"rejected: {outcome.rejection.reason}"
-    return f"quarantined at {outcome.stage}"
+        return f"rejected: {outcome.rejection.reason}: {outcome.rejection.message}"
+    return f"quarantined at {outcome.stage}: {_first_line(outcome.stderr)}"
+
+
+def _first_line(text: str) -> str:
+    return next((line for line in text.splitlines() if line.strip()), "")[:100]
 
 
 def _plain(summary: RunSummary) -> dict[str, Any]:
