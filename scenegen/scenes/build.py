@@ -18,7 +18,7 @@ from physics.pose import Pose
 from scenegen.errors import SceneError
 from scenegen.pipeline.stage import Rejection
 from scenegen.scenes.layouts import Layout, LayoutConfig, make_layout
-from scenegen.scenes.place import KeepOut, PlaceConfig, hull_points, place_above, place_at_rest
+from scenegen.scenes.place import KeepOut, NoRoomError, PlaceConfig, hull_points, place_above, place_at_rest
 from scenegen.scenes.scene import Scene, SceneAsset, SceneEvent, SceneObject, make_world
 from scenegen.scenes.settle import SettleConfig, settle
 from scenegen.scenes.supports import Region
@@ -34,6 +34,8 @@ class ComposeConfig:
 
     ground: str = "concrete"
     """Material of the floor."""
+    arrangements: int = 8
+    """Fresh draws of assets and places that are tried before the support counts as too small [1]."""
     rounds: int = 6
     """Times that failing objects are replaced before the scene is given up [1]."""
     relaxations: int = 2
@@ -132,6 +134,18 @@ class _Draw:
 
 
 def _first_objects(
+    plan: ScenePlan, layout: Layout, draw: _Draw, rng: np.random.Generator, config: ComposeConfig
+) -> list[SceneObject]:
+    """Return objects at their first places; when they find no room, others are drawn."""
+    for _ in range(config.arrangements - 1):
+        try:
+            return _arrange(plan, layout, draw, rng, config)
+        except NoRoomError:
+            continue
+    return _arrange(plan, layout, draw, rng, config)
+
+
+def _arrange(
     plan: ScenePlan, layout: Layout, draw: _Draw, rng: np.random.Generator, config: ComposeConfig
 ) -> list[SceneObject]:
     poured = _poured_count(plan, layout)

@@ -35,7 +35,7 @@ class TabletopConfig:
     """Extent along x of the part of the table that clutter is poured onto [m]."""
     largest_poured: float = 0.2
     """Largest extent of an object that is poured [m]."""
-    largest: float = 0.4
+    largest: float = 0.32
     """Largest extent of an object [m]."""
 
     def __post_init__(self) -> None:

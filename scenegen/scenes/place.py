@@ -14,6 +14,13 @@ from physics.pose import Pose
 from scenegen.errors import SceneError
 from scenegen.scenes.supports import Region
 
+UPRIGHT_COSINE = float(np.cos(np.deg2rad(5.0)))
+"""Cosine of the largest angle from the vertical at which a body still counts as upright [1]."""
+
+
+class NoRoomError(SceneError):
+    """An object found no free place; other objects, or other places, may."""
+
 
 @dataclass(frozen=True)
 class PlaceConfig:
@@ -23,6 +30,8 @@ class PlaceConfig:
     """Free distance between footprints, and from a footprint to the region's edge [m]."""
     tries: int = 400
     """Random positions tried for one object before the support counts as full [1]."""
+    upright_share: float = 0.7
+    """Share of the objects with an upright rest pose that are put in it; the others take any rest pose [1]."""
     pour_clearance: float = 0.01
     """Vertical distance between the layers of poured objects [m]."""
 
@@ -116,7 +125,7 @@ def place_at_rest(
         pose = _find_room(points, rest_poses, regions, taken, rng, config)
         if pose is None:
             area = sum(region.area for region in regions)
-            raise SceneError(
+            raise NoRoomError(
                 f"{len(objects)} objects were asked for, but the support of {area:.2f} m^2 had room for {number}: "
                 f"{model.name} ({np.ptp(points, axis=0).round(3)} m) found none in {config.tries} tries. "
                 "Ask for fewer or smaller objects, enlarge the support, or shrink the keep-out zones."
@@ -199,7 +208,7 @@ def _find_room(
 ) -> Pose | None:
     """Try random rest poses, yaws, regions and positions; enter the footprint that is taken."""
     for _ in range(config.tries):
-        rest = rest_poses[int(rng.integers(len(rest_poses)))]
+        rest = _draw_rest_pose(rest_poses, rng, config.upright_share)
         yaw = Pose.from_axis_angle(np.array([0.0, 0.0, 1.0]), float(rng.uniform(0, 2 * np.pi)))
         turned = yaw.compose(rest)
         standing = turned.apply(points)
@@ -215,6 +224,12 @@ def _find_room(
         lift = np.array([spot[0], spot[1], region.centre[2]])
         return Pose(turned.position + lift, turned.quaternion)
     return None
+
+
+def _draw_rest_pose(rest_poses: Sequence[Pose], rng: np.random.Generator, upright_share: float) -> Pose:
+    upright = [pose for pose in rest_poses if pose.rotation[2, 2] > UPRIGHT_COSINE]
+    pool = upright if upright and rng.random() < upright_share else rest_poses
+    return pool[int(rng.integers(len(pool)))]
 
 
 def _random_spot(

@@ -51,9 +51,9 @@ class Support:
 class TableSize:
     """A rectangular table on four legs."""
 
-    length: float = 1.4
+    length: float = 1.6
     """Extent of the top along x [m]."""
-    width: float = 0.8
+    width: float = 0.9
     """Extent of the top along y [m]."""
     height: float = 0.74
     """Height of the top's upper side; EN 527-1 names 0.74 for a fixed work desk [m]."""
