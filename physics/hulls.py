@@ -235,12 +235,15 @@ def decompose_body(
     """Return the body with hulls, checks H1 to H7 on the whole of it, and the fallbacks that were taken.
 
     Every part is decomposed by itself, so that each hull has one material; the body is measured as the union of its
-    parts against all hulls.
+    parts against all hulls. Whether it is graspable is decided on the body, not on its parts.
 
     Raises:
         HullError: (of `physics.errors`) A part bounds no solid.
     """
     config = config or HullConfig()
+    whole = None if len(body.parts) == 1 else _union_of([part.surface for part in body.parts], body.name)
+    if whole is not None:
+        graspable = is_graspable(whole, graspable, config.limits)
     hulls: list[Hull] = []
     fallbacks: list[str] = []
     results = []
@@ -250,12 +253,16 @@ def decompose_body(
         results.append(result)
         hulls += [Hull(mesh, part.name) for mesh in result.hulls]
         fallbacks += [result.fallback] if result.fallback else []
-    if len(results) == 1:
+    if whole is None:
         error = results[0].error
     else:
-        whole = _union_of([part.surface for part in body.parts], body.name)
         error = measure_hulls(
-            whole, [hull.mesh for hull in hulls], body=body.name, config=config.limits, graspable=graspable
+            whole,
+            [hull.mesh for hull in hulls],
+            body=body.name,
+            config=config.limits,
+            graspable=graspable,
+            parts=[(part.surface, result.hulls) for part, result in zip(body.parts, results, strict=True)],
         )
     made = Body(body.name, body.parts, tuple(hulls), body.mass_properties)
     return made, hull_checks(error, config=config.limits), tuple(fallbacks)

@@ -152,6 +152,38 @@ def test_lost_balance_is_seen():
     assert "H5" in {c.id for c in hull_checks(error) if c.verdict is Verdict.FAIL}
 
 
+def fitted_rod(gap: float, hull_growth: float) -> tuple[Mesh, list[Mesh], list[tuple[Mesh, list[Mesh]]]]:
+    """A block with a square eye, a rod through it, and hulls of the block that reach into the gap."""
+    rod = box(0.02, 0.02, 0.2, (-0.01, -0.01, 0))
+    eye = 0.01 + gap
+    block = box(0.1, 0.1, 0.1, (-0.05, -0.05, 0.05)) - box(2 * eye, 2 * eye, 0.3, (-eye, -eye, -0.05))
+    sides = [
+        box(0.05 - eye + hull_growth, 0.1, 0.1, (eye - hull_growth, -0.05, 0.05)).rotate((0, 0, a))
+        for a in (0, 90, 180, 270)
+    ]
+    parts = [(mesh_of(block), [mesh_of(s) for s in sides]), (mesh_of(rod), [mesh_of(rod)])]
+    return mesh_of(block + rod), [h for _, hulls in parts for h in hulls], parts
+
+
+def test_a_gap_of_a_fit_that_hulls_close_is_no_missing_surface():
+    mesh, hulls, parts = fitted_rod(gap=0.001, hull_growth=0.0015)
+    apart = measure_hulls(mesh, hulls, body="fit")
+    fit = measure_hulls(mesh, hulls, body="fit", parts=parts)
+    assert apart.inward_max > 0.03  # the walls of the gap, out of reach
+    assert 0.0075 - 1e-9 <= fit.inward_max <= 0.0075 * np.sqrt(2)  # more where two sides cross
+
+
+def test_parts_do_not_hide_a_wide_gap_or_a_missing_hull():
+    mesh, hulls, parts = fitted_rod(gap=0.012, hull_growth=0.0125)
+    checks = hull_checks(measure_hulls(mesh, hulls, body="fit", parts=parts))
+    assert {c.id for c in checks if c.verdict is Verdict.FAIL} >= {"H2", "H4"}
+    lost = [(parts[0][0], parts[0][1][:-1]), parts[1]]
+    checks = hull_checks(measure_hulls(mesh, [*lost[0][1], *lost[1][1]], body="fit", parts=lost))
+    assert "H4" in {c.id for c in checks if c.verdict is Verdict.FAIL}
+    with pytest.raises(HullFault, match="no hulls"):
+        measure_hulls(mesh, hulls, body="fit", parts=[(parts[0][0], hulls), (parts[1][0], [])])
+
+
 def test_open_and_inverted_meshes_are_refused():
     cube = mesh_of(box(0.1, 0.1, 0.1))
     with pytest.raises(HullFault, match="not closed"):
