@@ -1,0 +1,20 @@
+"""One small run with both real engines, shared by every test that needs what a run writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tiny_run import TinyRun, make_run
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    """Objects of two families, one draw of which is rejected, and a scene named kitchen_table; made once."""
+    return make_run(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def tiny_out(tiny_run: TinyRun) -> Path:
+    """Output folder of the small run; tests leave it as it is."""
+    return tiny_run.out
