@@ -199,7 +199,7 @@ def test_scene_pictures_and_asset_sheet_are_written(tmp_path):
     files = write_scene_pictures(world, tmp_path / "scene", width=48, height=32)
     assert all(path.is_file() for path in files) and len(files) == 7
     cameras = json.loads((tmp_path / "scene" / "camera.json").read_text())
-    assert cameras["front"]["names"] == ["background", "ground", "first", "second"]
+    assert cameras["first"]["names"] == ["background", "ground", "first", "second"]
     labels = np.array(Image.open(tmp_path / "scene" / "front_segmentation.png"))
     depth = np.array(Image.open(tmp_path / "scene" / "front_depth.png"))
     assert set(np.unique(labels)) <= {0, 1, 2, 3} and {2, 3} <= set(np.unique(labels))

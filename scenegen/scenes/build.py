@@ -34,7 +34,7 @@ class ComposeConfig:
 
     ground: str = "concrete"
     """Material of the floor."""
-    arrangements: int = 8
+    arrangements: int = 4
     """Fresh draws of assets and places that are tried before the support counts as too small [1]."""
     rounds: int = 6
     """Times that failing objects are replaced before the scene is given up [1]."""
