@@ -200,8 +200,8 @@ def test_scene_pictures_and_asset_sheet_are_written(tmp_path):
     assert all(path.is_file() for path in files) and len(files) == 7
     cameras = json.loads((tmp_path / "scene" / "camera.json").read_text())
     assert cameras["first"]["names"] == ["background", "ground", "first", "second"]
-    labels = np.array(Image.open(tmp_path / "scene" / "front_segmentation.png"))
-    depth = np.array(Image.open(tmp_path / "scene" / "front_depth.png"))
+    labels = np.array(Image.open(tmp_path / "scene" / "first_segmentation.png"))
+    depth = np.array(Image.open(tmp_path / "scene" / "first_depth.png"))
     assert set(np.unique(labels)) <= {0, 1, 2, 3} and {2, 3} <= set(np.unique(labels))
     picture = render_world(world, width=48, height=32, direction=(0.95, -1.45, 0.95))
     assert np.array_equal(depth_image(picture), depth) and depth[labels == 0].max(initial=0) == 0
