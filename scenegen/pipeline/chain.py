@@ -71,7 +71,8 @@ class Ledger:
             if result is not None:
                 self._pass(chain, result, stored=False)
                 return self.outcome(chain)
-            attempt = Attempt(AttemptKind.FAILED, f"the result of stage {stage.name} vanished from {self.store.root}")
+            message = f"the result of stage {stage.name} is not in {self.store.root}: deleted, or the code was changed"
+            attempt = Attempt(AttemptKind.FAILED, f"{message} while it ran")
         self.observer.noted(f"{chain.item.id}: {stage.name} {attempt.kind}: {_headline(attempt.message)}")
         if attempt.kind is AttemptKind.CORRUPT and chain.rewinds < REWINDS:
             chain.rewinds += 1
