@@ -119,7 +119,8 @@ def test_an_address_that_is_none(tmp_path):
 
 def test_more_objects_than_the_table_has_room_for_is_said_in_the_closing_table(tiny_run: TinyRun, tmp_path):
     path, out = tmp_path / "run.yaml", tmp_path / "out"
-    path.write_text(TINY.replace("objects: 3}", "objects: 400, options: {poured_share: 0.0}}"))
+    small = "objects: 60, options: {poured_share: 0.0, table: {length: 0.5, width: 0.4}}}"
+    path.write_text(TINY.replace("objects: 3}", small))
     shutil.copytree(tiny_run.out / STORE, out / STORE)  # the objects are there already
     done = invoke("run", str(path), "--out", str(out), "--executor", "serial")
     assert done.exit_code == NOT_CERTIFIED, done.output
