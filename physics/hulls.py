@@ -25,6 +25,7 @@ import numpy as np
 from physics.check import SEVERITY, Check, Verdict, overall_verdict
 from physics.errors import HullError as HullFault
 from physics.errors import IsolationError
+from physics.fan_cuts import FanConfig
 from physics.hull_error import (
     HullError,
     HullErrorConfig,
@@ -41,7 +42,7 @@ from physics.mesh import Mesh
 from physics.model import Body, Hull
 from physics.plane_cuts import LEAST_VOLUME, CutConfig, cut_hulls, simplified
 
-ALGORITHM = "2"
+ALGORITHM = "3"
 """Raised when the same input gives other hulls, so that old cache entries are not read."""
 
 MOST_GROWTH = 1.08
@@ -97,7 +98,12 @@ class Rung:
 
 LADDER = (
     Rung("cuts", CutConfig(), after=Verdict.PASS),
-    Rung("fine cuts", CutConfig(faces=3000, target_distance=0.012, most_pieces=124), after=Verdict.FAIL),
+    Rung(
+        "closer cuts",
+        CutConfig(target_distance=0.018, target_inflation=0.003, most_pieces=120, fan=FanConfig(sagitta=0.013)),
+        after=Verdict.WARN,
+    ),
+    Rung("fine cuts", CutConfig(faces=3000, target_distance=0.012, target_inflation=0.003, most_pieces=124)),
     Rung("CoACD .05 20/10/2", CoacdConfig()),
     Rung("CoACD .03 20/60/3", CoacdConfig(threshold=0.03, iterations=60, depth=3, resolution=2000)),
 )
@@ -112,8 +118,8 @@ class HullConfig:
     limits: HullErrorConfig = field(default_factory=HullErrorConfig)
     convex_share: float = 0.98
     """A solid that fills this share of its own hull is tried as one hull [1]."""
-    reach: float = 0.8
-    """Cuts aim at this share of the farthest distance that H4 allows [1]."""
+    reach: float = 1.1
+    """Cuts aim at this share of the farthest distance that H4 allows; faces are then set back by 0.4 of it [1]."""
     most_vertices: int = 64
     """Vertices of a hull at most (PhysX on a GPU takes 64)."""
     vertex_error: float = 0.018
@@ -209,10 +215,10 @@ def decompose_mesh(
         checks = hull_checks(measured, config=config.limits)
         verdict = overall_verdict(checks)
         attempts.append(Attempt(rung.name, len(hulls), verdict, _failures(checks)))
-        rank = (SEVERITY.index(verdict), len(_failures(checks)), -measured.iou)
+        rank = (SEVERITY.index(verdict), len(_failures(checks)), len(hulls))
         if best is None or rank < best[0]:
             best = (rank, HullResult(hulls, measured, rung.name, (), None), verdict)
-        if verdict is Verdict.PASS:
+        if verdict is Verdict.PASS or _only_many(checks):
             break
     if best is None:
         raise HullFault(f"{name}: no method returned hulls: {'; '.join(str(a.failures) for a in attempts)}")
@@ -399,6 +405,12 @@ def _union_of(meshes: Sequence[Mesh], name: str) -> Mesh:
     ]
     vertices, faces = arrays(Manifold.batch_boolean(solids, OpType.Add))
     return Mesh(vertices * size + centre, faces.astype(np.int32))
+
+
+def _only_many(checks: Sequence[Check]) -> bool:
+    """Whether nothing but a warning of many hulls is left, which finer cuts do not mend."""
+    rest = [check for check in checks if check.verdict is not Verdict.PASS]
+    return all(check.name == "hulls" and check.verdict is Verdict.WARN for check in rest)
 
 
 def _failures(checks: Sequence[Check]) -> tuple[str, ...]:

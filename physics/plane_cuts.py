@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from physics.fan_cuts import FanConfig, fan_planes
+
 LEAST_VOLUME = 1e-9
 """Smaller components of a cut are rounding [L^3]."""
 TOUCH = 1e-6
@@ -61,11 +63,11 @@ class CutConfig:
     """Halvings of the spacing about the best plane."""
     greedy_gain: float = 0.35
     """A cut that removes this share of a piece's excess volume is taken; below it, cuts are judged by the next one."""
-    target_inflation: float = 0.003
+    target_inflation: float = 0.005
     """Cutting goes on while excess volume over the area of the solid is above this [L]."""
-    target_distance: float = 0.02
+    target_distance: float = 0.022
     """Cutting goes on while a hull stands off its piece by more than this [L]."""
-    most_pieces: int = 90
+    most_pieces: int = 112
     """Cutting stops at this many pieces."""
     merge_inflation: float = 0.0005
     """Merging pieces may add this much to the mean inflation in all [L]."""
@@ -77,6 +79,8 @@ class CutConfig:
     """A face is moved back only when that removes this many times more excess than solid [1]."""
     least_set_back: float = 0.001
     """Faces are not moved by less than this [L]."""
+    fan: FanConfig | None = field(default_factory=FanConfig)
+    """Cuts through an axis of rotation, where no single cut gains much; None for none."""
     many_vertices: int = 400
     """Pieces of more vertices get half of the evenly spaced candidates: their cuts cost most and matter least."""
 
@@ -190,8 +194,9 @@ def _cut(solid: Any, config: CutConfig) -> list[Piece]:
         if not far:
             break
         piece = max(far, key=lambda p: p.standoff * p.excess)  # the first of equals: order is that of cutting
-        plane = _best_plane(piece, config)
-        parts = [] if plane is None else _split(piece, plane)
+        parts = [piece]
+        for plane in _best_planes(piece, config):
+            parts = [half for part in parts for half in _split(part, plane)]
         if len(parts) < 2:
             piece.uncuttable = True
             continue
@@ -209,14 +214,16 @@ def _split(piece: Piece, plane: Plane) -> list[Piece]:
     ]
 
 
-def _best_plane(piece: Piece, config: CutConfig) -> Plane | None:
-    """Return the plane that lowers the hull volume most, looking one cut further where no cut gains much."""
+def _best_planes(piece: Piece, config: CutConfig) -> list[Plane]:
+    """Return the plane that lowers the hull volume most; where none gains much, a fan, or else a look further."""
     offsets = config.offsets // 2 if len(piece.vertices) > config.many_vertices else config.offsets
     found = _best_of_each_direction(piece, config, offsets)
     if not found:
-        return None
+        return []
     score, plane, step = found[0]
     if piece.hull.volume() - score < config.greedy_gain * piece.excess:
+        if config.fan is not None and (fan := _fan(piece, config.fan)):
+            return fan
         options = [(plane, step) for _, plane, step in found[:2]]
         for _, plane, step in found:
             heights = piece.vertices @ plane.normal
@@ -225,8 +232,15 @@ def _best_plane(piece: Piece, config: CutConfig) -> Plane | None:
         best = int(np.argmin(totals))
         plane, step = options[best]
         if best >= 2:
-            return plane if np.isfinite(totals[best]) else None
-    return _refined(piece, plane, step, config)
+            return [plane] if np.isfinite(totals[best]) else []
+    return [_refined(piece, plane, step, config)]
+
+
+def _fan(piece: Piece, config: FanConfig) -> list[Plane]:
+    a, b, c = (piece.vertices[piece.faces[:, k]] for k in range(3))
+    area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
+    planes = fan_planes(piece.vertices, piece.faces, _directions((a + b + c) / 3, area), config)
+    return [Plane(normal, offset) for normal, offset in planes]
 
 
 def _refined(piece: Piece, plane: Plane, step: float, config: CutConfig) -> Plane:
@@ -293,7 +307,7 @@ def _directions(centres: np.ndarray, area: np.ndarray) -> Float64[np.ndarray, "D
     """Axes, and the principal axes of the surface where they differ."""
     deviation = centres - np.average(centres, axis=0, weights=area)
     vectors = np.linalg.eigh((area[:, None] * deviation).T @ deviation)[1].T
-    return np.concatenate([np.eye(3), vectors[np.abs(vectors).max(axis=1) < 0.995]])
+    return np.concatenate([np.eye(3)[::-1], vectors[np.abs(vectors).max(axis=1) < 0.995]])
 
 
 def _flat_levels(levels: np.ndarray, area: np.ndarray, count: int) -> Float64[np.ndarray, "L"]:
