@@ -32,6 +32,7 @@ from physics.mass_checks import MassCheckConfig, check_mass, check_readback
 from physics.materials import find_material
 from physics.mesh import Mesh
 from physics.model import Body, Joint, JointKind, Model, Part
+from physics.part_fit import check_part_fit
 from physics.pose import Pose
 from physics.simplify import simplify_mesh
 from physics.validity import ValidityConfig, check_validity
@@ -189,6 +190,7 @@ def extract_solid(draft: Draft, config: SurfaceConfig) -> Draft | Rejection:
             declared_genus=part_plan.genus,
         )
     ]
+    checks += [check for body in bodies for check in check_part_fit(body)]
     checks += [check for body in bodies for check in check_mass(body, config=config.mass)]
     model = Model(draft.blueprint.family, bodies, joints)
     return _extend(draft, "surface", checks, model=model, notes=draft.notes + tuple(notes))
