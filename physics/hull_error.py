@@ -56,9 +56,10 @@ class HullErrorConfig:
     """An object with a smaller extent is taken as graspable when nobody says [m]; a wide parallel gripper."""
     com_limit: float = 0.02
     """H5: distance between the centres of mass of U and M [L]."""
-    support_height: float = 5e-3
-    """H5: vertices this near to the lowest one carry the body [L]; a foot that is higher tilts it by half a degree."""
-    support_change: float = 0.005
+    support_height: float = 1e-3
+    """H5: vertices this near to the lowest one carry the body [L]. Hulls keep the feet: on members of 16 families the
+    margins of M and U differ by 0.012 L at most."""
+    support_change: float = 0.001
     """H5: a support margin nearer to 0 than this is neither in nor out of balance [L]."""
     samples: int = 4000
     """H4: points per surface, beside its vertices."""

@@ -117,6 +117,21 @@ def test_a_small_closed_hole_is_seen_by_the_rays():
     assert "H6" in failing(mesh_of(drilled), [plate])
 
 
+def test_a_closed_hole_too_narrow_for_rays_is_seen_by_the_distances():
+    plate = box(0.2, 0.2, 0.06)
+    drilled = plate - SOLID.cylinder(0.1, 0.003, circular_segments=24).translate((0.1, 0.1, -0.02))
+    assert "H4" in failing(mesh_of(drilled), [plate])
+
+
+def test_a_lost_foot_is_seen_though_it_is_low():
+    mesh, pieces = table()
+    low = 0.002  # a third of a percent of L
+    short = [pieces[0], *(p - box(1, 1, low, (-0.1, -0.1, 0.0)) for p in pieces[1:3]), *pieces[3:]]
+    error = measure_hulls(mesh, [mesh_of(p) for p in short], body="t")
+    assert error.support_margin > 0 > error.hull_support_margin
+    assert "H5" in {c.id for c in hull_checks(error) if c.verdict is Verdict.FAIL}
+
+
 def test_graspable_objects_have_a_limit_in_metres():
     block, grown = box(0.4, 0.05, 0.05), box(0.4, 0.062, 0.05, (0, -0.006, 0))
     assert "H4" in failing(mesh_of(block), [grown], graspable=True)
