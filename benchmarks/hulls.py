@@ -25,6 +25,7 @@ from generators.errors import GeneratorError
 from generators.families import FAMILIES
 from generators.procedural import ProceduralGenerator
 from generators.surface import extract_surface
+from generators.volume import SparseVolume
 from generators.voxelize import voxelize_mesh
 from physics.check import Verdict
 from physics.errors import IsolationError, PhysicsError
@@ -58,7 +59,7 @@ FOREIGN = (
 """Meshes of pybullet_data that nobody here made."""
 
 
-def solid_mesh(volume: object) -> Mesh:
+def solid_mesh(volume: SparseVolume) -> Mesh:
     """Return the surface of a volume as the pipeline makes it."""
     return simplify_mesh(extract_surface(volume), tolerance=0.1 * volume.voxel_size).mesh
 
