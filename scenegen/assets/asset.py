@@ -139,6 +139,8 @@ def collect_rest_poses(body: Body, records: Sequence[DropRecord]) -> tuple[RestP
     for record in records:
         for pose in record.rest_poses:
             engines.setdefault(pose.stable_index, []).append(record.engine)
+    # A pose that rolls on in one engine is no resting place, whatever the other says.
+    rolling = {pose.stable_index for record in records for pose in record.rest_poses if pose.settled_only}
     found: dict[int, RestPose] = {}
     for record in records:
         for pose in record.rest_poses:
@@ -149,7 +151,7 @@ def collect_rest_poses(body: Body, records: Sequence[DropRecord]) -> tuple[RestP
                     pose.probability,
                     pose.upright,
                     tuple(sorted(set(engines[pose.stable_index]))),
-                    pose.settled_only,
+                    pose.stable_index in rolling,
                 ),
             )
     order = sorted(found, key=lambda index: (-found[index].probability, index))

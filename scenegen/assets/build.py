@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 
 from generators.blueprint import Blueprint, BodyBlueprint, PartBlueprint
-from generators.errors import ParameterError
+from generators.errors import ParameterError, VolumeError
 from generators.procedural import ProceduralGenerator
 from generators.surface import extract_surface, field_normals
 from physics.agreement import check_agreement
@@ -25,6 +25,7 @@ from physics.drop_mujoco import open_mujoco
 from physics.drop_pybullet import open_pybullet
 from physics.drop_record import DropConfig, DropRecord
 from physics.engine import Placement, World
+from physics.errors import HullError, MassError, MeshError
 from physics.floors import EngineFloors, OpenEngine
 from physics.hulls import HullConfig, decompose_body
 from physics.mass import combine_masses, integrate_mesh
@@ -163,8 +164,13 @@ def draw_blueprint(request: AssetRequest, config: None) -> Draft | Rejection:
 
 def extract_solid(draft: Draft, config: SurfaceConfig) -> Draft | Rejection:
     """Read the surfaces off the volumes; check geometry (G1 to G8) and mass (I1 to I4)."""
+    draft = _record_limits(draft, "validity", config.validity, ValidityConfig())
+    draft = _record_limits(draft, "mass", config.mass, MassCheckConfig())
     notes: list[str] = []
-    bodies = tuple(_solid_body(body, config, notes) for body in draft.blueprint.bodies)
+    try:
+        bodies = tuple(_solid_body(body, config, notes) for body in draft.blueprint.bodies)
+    except (VolumeError, MeshError, MassError) as error:
+        return Rejection("surface", "the volume bounds no solid", np.nan, None, "", str(error))
     joints = tuple(
         Joint(
             j.name,
@@ -198,12 +204,16 @@ def extract_solid(draft: Draft, config: SurfaceConfig) -> Draft | Rejection:
 
 def decompose_solid(draft: Draft, config: HullConfig) -> Draft | Rejection:
     """Cover every body with convex hulls of known error (H1 to H7)."""
+    draft = _record_limits(draft, "hulls.limits", config.limits, type(config.limits)())
     bodies: list[Body] = []
     checks: list[Check] = []
     notes: list[str] = []
     for body in draft.solid.bodies:
         # The hulls of the last rung are measured like those of the first: escalation is no degraded step.
-        covered, body_checks, escalations = decompose_body(body, config=config)
+        try:
+            covered, body_checks, escalations = decompose_body(body, config=config)
+        except HullError as error:
+            return Rejection("hulls", "no hulls", np.nan, None, "", str(error))
         bodies.append(covered)
         checks += body_checks
         notes += escalations
@@ -267,6 +277,7 @@ def _surface_of(plan: PartBlueprint, config: SurfaceConfig, notes: list[str]) ->
 
 def _drop(draft: Draft, config: BatteryConfig, name: str, open_engine: OpenEngine) -> Draft | Rejection:
     """Read the inertials back from one engine (I5) and run its battery of drops."""
+    draft = _record_limits(draft, "drop", config.drop, DropConfig())
     ground = find_material(config.ground)
     record = run_drops(
         draft.solid,
@@ -280,10 +291,21 @@ def _drop(draft: Draft, config: BatteryConfig, name: str, open_engine: OpenEngin
     engine = open_engine(World((Placement("asset", draft.solid, Pose.identity()),), ground))
     try:
         held = engine.inertials()["asset"]
+        cannot = tuple(f"{name}: {text}" for text in getattr(engine, "limits", ()))
     finally:
         engine.close()
     checks = [*check_readback(draft.solid.root, held, engine=name, config=config.mass), *record.checks]
-    return _extend(draft, f"drop_{name}", checks, drops=(*draft.drops, record))
+    return _extend(draft, f"drop_{name}", checks, drops=(*draft.drops, record), notes=(*draft.notes, *cannot))
+
+
+def _record_limits(draft: Draft, name: str, given: object, published: object) -> Draft:
+    """Record every setting that is not the published one: such a certificate is never more than a WARN."""
+    changed = tuple(
+        f"{name}.{key} is {value!r}, published is {getattr(published, key)!r}"
+        for key, value in vars(given).items()
+        if value != getattr(published, key)
+    )
+    return replace(draft, fallbacks=draft.fallbacks + tuple(text for text in changed if text not in draft.fallbacks))
 
 
 def _symmetry_axis(draft: Draft) -> np.ndarray | None:

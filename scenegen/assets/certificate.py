@@ -88,6 +88,8 @@ class Certificate:
     checks: tuple[Check, ...]
     fallbacks: tuple[str, ...] = ()
     """Degraded steps; with any, the verdict is at best WARN."""
+    notes: tuple[str, ...] = ()
+    """Steps that took another way to the same limits, and what an engine cannot represent."""
     floors: tuple[FloorSummary, ...] = ()
     """What perfect solids show in these engines."""
     drops: tuple[DropSummary, ...] = ()
@@ -121,12 +123,16 @@ class Certificate:
     def file_name(self) -> str:
         """Name of the file beside the asset: version of the checks and of the engines."""
         engines = "_".join(f"{name}-{version}" for name, version in self.engines)
-        return f"certificate_v{self.checks_version}_{re.sub('[^A-Za-z0-9._+-]', '-', engines)}.json"
+        # Evidence under other limits must not take the place of evidence under the published ones.
+        limits = f"-{hashlib.sha256(repr(self.fallbacks).encode()).hexdigest()[:8]}" if self.fallbacks else ""
+        return f"certificate_v{self.checks_version}{limits}_{re.sub('[^A-Za-z0-9._+-]', '-', engines)}.json"
 
 
 def certify(asset: Asset, draft: Draft, *, floors: Sequence[EngineFloors] = ()) -> Certificate:
     """Return the certificate of an asset from everything that its draft went through."""
-    return make_certificate(asset, draft.checks, draft.drops, fallbacks=draft.fallbacks, floors=floors)
+    return make_certificate(
+        asset, draft.checks, draft.drops, fallbacks=draft.fallbacks, notes=draft.notes, floors=floors
+    )
 
 
 def make_certificate(
@@ -135,6 +141,7 @@ def make_certificate(
     drops: Sequence[DropRecord],
     *,
     fallbacks: Sequence[str] = (),
+    notes: Sequence[str] = (),
     floors: Sequence[EngineFloors] = (),
 ) -> Certificate:
     """Return the certificate of an asset.
@@ -144,6 +151,7 @@ def make_certificate(
         checks: All evidence, the checks of the drops included or not: those of `drops` are added where they lack.
         drops: Drop records, one an engine.
         fallbacks: Degraded steps.
+        notes: Other ways that were taken.
         floors: What perfect solids show in the engines.
     """
     held = list(checks)
@@ -154,6 +162,7 @@ def make_certificate(
         bodies=tuple(body.name for body in asset.model.bodies),
         checks=tuple(held),
         fallbacks=tuple(fallbacks),
+        notes=tuple(notes),
         floors=tuple(row for entry in floors for row in _floor_rows(entry)),
         drops=tuple(row for record in drops for row in _drop_rows(record)),
     )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
+from physics.engine import Placement, World
 from physics.model import Joint, JointKind, Model
-from physics.mujoco_spec import MujocoConfig
+from physics.mujoco_spec import MujocoConfig, contact_settings, verdict_timestep
+from physics.pose import Pose
 from scenegen.assets.layout import hull_paths, mesh_name, part_paths, spell, srgb
 from scenegen.assets.tree import Node, walk_tree
 
@@ -28,11 +30,12 @@ def mjcf_bytes(model: Model, *, config: MujocoConfig | None = None, options: boo
     root = ET.Element("mujoco", model=model.name)
     ET.SubElement(root, "compiler", angle="radian", autolimits="true")
     if options:
+        alone = World((Placement(model.name, model, Pose.identity()),), None)
         ET.SubElement(
-            root, "option", timestep=spell(config.timestep), integrator="implicitfast", cone="elliptic",
+            root, "option", timestep=spell(verdict_timestep(alone, config)), integrator="implicitfast", cone="elliptic",
             impratio=spell(config.impratio), tolerance=spell(config.tolerance), iterations=str(config.iterations),
         )  # fmt: skip
-    _add_classes(root, config)
+    _add_classes(root, model, config)
     _add_assets(root, model)
     elements = {"": ET.SubElement(root, "worldbody")}
     for node in walk_tree(model):
@@ -42,16 +45,17 @@ def mjcf_bytes(model: Model, *, config: MujocoConfig | None = None, options: boo
     return ET.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
 
 
-def _add_classes(root: ET.Element, config: MujocoConfig) -> None:
+def _add_classes(root: ET.Element, model: Model, config: MujocoConfig) -> None:
     default = ET.SubElement(root, "default")
     visual = ET.SubElement(default, "default", {"class": "visual"})
     ET.SubElement(visual, "geom", type="mesh", group=str(VISUAL_GROUP), contype="0", conaffinity="0", mass="0")
     ET.SubElement(visual, "mesh", inertia="shell")
     collision = ET.SubElement(default, "default", {"class": "collision"})
     # Contacts as verified: six dimensions for rolling friction, no margin, the same spring.
+    contact = contact_settings(model.root.parts[0].material, config)
     ET.SubElement(
-        collision, "geom", type="mesh", group=str(COLLISION_GROUP), condim="6", margin="0",
-        solref=spell([config.contact_time, 1.0]),
+        collision, "geom", type="mesh", group=str(COLLISION_GROUP), condim=str(contact["condim"]), margin="0",
+        solref=spell(contact["solref"]), solimp=spell(contact["solimp"]),
     )  # fmt: skip
     ET.SubElement(collision, "mesh", inertia="convex")
 
@@ -89,10 +93,9 @@ def _add_body(parent: ET.Element, node: Node, model: Model) -> ET.Element:
             ET.SubElement(element, "geom", {**shown, "mesh": mesh_name(path), "material": part.material.name})
     for owner, hull, path in hull_paths(model):
         if owner == body.name:
-            m = body.hull_material(hull)
-            friction = spell([m.sliding_friction, m.torsional_friction, m.rolling_friction])
+            contact = contact_settings(body.hull_material(hull), MujocoConfig())
             names = {"class": "collision", "name": mesh_name(path), "mesh": mesh_name(path)}
-            ET.SubElement(element, "geom", {**names, "friction": friction})
+            ET.SubElement(element, "geom", {**names, "friction": spell(contact["friction"])})
     return element
 
 

@@ -9,15 +9,17 @@ import numpy as np
 from jaxtyping import Float64
 
 from physics.check import Check
+from physics.engine import Placement, World
 from physics.errors import PhysicsError
 from physics.mass import MassProperties, combine_masses, integrate_mesh
 from physics.mesh import Mesh
 from physics.mesh_io import read_mesh
-from physics.model import Body, Model
+from physics.model import Body, Hull, Model
+from physics.mujoco_spec import MujocoConfig, contact_settings, verdict_timestep
 from physics.pose import Pose
 from scenegen.assets.export_glb import Z_UP_TO_Y_UP
 from scenegen.assets.export_mjcf import COLLISION_GROUP, VISUAL_GROUP
-from scenegen.assets.layout import MODEL_URDF, MODEL_XML, VISUAL_GLB, hull_paths, part_paths
+from scenegen.assets.layout import MODEL_URDF, MODEL_XML, VISUAL_GLB, hull_paths, mesh_name, part_paths
 from scenegen.assets.package import load_asset
 from scenegen.assets.tree import walk_tree
 
@@ -61,6 +63,7 @@ def read_back(folder: Path, *, config: ReadbackConfig | None = None) -> tuple[Ch
     model = load_asset(folder).model
     return (
         *_engine_checks("X1", "MJCF", "mujoco", model, _read_mjcf(folder, model), config.exact, config),
+        *_contact_checks(folder, model, config),
         *_engine_checks("X2", "URDF", "pybullet", model, _read_urdf(folder, model), config.bullet_inertia, config),
         *_glb_checks(folder, model, config),
         *_obj_checks(folder, model, config),
@@ -155,6 +158,42 @@ def _read_mjcf(folder: Path, model: Model) -> dict[str, _Found] | str:
             _bounds(hulls) if hulls else None,
         )
     return found
+
+
+def _contact_checks(folder: Path, model: Model, config: ReadbackConfig) -> list[Check]:
+    """X1: contacts and options in the loaded MJCF must be those that the asset was verified with."""
+    import mujoco
+
+    try:
+        loaded = mujoco.MjModel.from_xml_path(str(folder / MODEL_XML))  # pyright: ignore[reportAttributeAccessIssue]
+    except ValueError:
+        return []  # the check that the file can be loaded has failed already
+    wanted = MujocoConfig()
+    alone = World((Placement(model.name, model, Pose.identity()),), None)
+    errors = {
+        "time step": abs(loaded.opt.timestep / verdict_timestep(alone, wanted) - 1),
+        "impratio": abs(loaded.opt.impratio / wanted.impratio - 1),
+    }
+    present = {loaded.geom(index).name for index in range(loaded.ngeom)}
+    geoms = {mesh_name(path): body.hull_material(hull) for body, hull, path in _hulls(model)}
+    if not geoms.keys() <= present:
+        return []  # the check that counts collision shapes has failed already
+    for field in ("friction", "solref", "solimp"):
+        held = getattr(loaded, f"geom_{field}")
+        differences = [
+            np.abs(held[loaded.geom(name).id] - contact_settings(material, wanted)[field]).max()
+            for name, material in geoms.items()
+        ]
+        errors[field] = float(np.max(differences))
+    return [
+        _check("X1", f"{name} in MJCF, as verified", error, config.exact, engine="mujoco")
+        for name, error in errors.items()
+    ]
+
+
+def _hulls(model: Model) -> list[tuple[Body, Hull, str]]:
+    bodies = {body.name: body for body in model.bodies}
+    return [(bodies[owner], hull, path) for owner, hull, path in hull_paths(model)]
 
 
 def _read_urdf(folder: Path, model: Model) -> dict[str, _Found] | str:
