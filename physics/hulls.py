@@ -218,7 +218,7 @@ def decompose_mesh(
         rank = (SEVERITY.index(verdict), len(_failures(checks)), len(hulls))
         if best is None or rank < best[0]:
             best = (rank, HullResult(hulls, measured, rung.name, (), None), verdict)
-        if verdict is Verdict.PASS or _only_many(checks):
+        if verdict is Verdict.PASS or _many(checks):
             break
     if best is None:
         raise HullFault(f"{name}: no method returned hulls: {'; '.join(str(a.failures) for a in attempts)}")
@@ -407,10 +407,11 @@ def _union_of(meshes: Sequence[Mesh], name: str) -> Mesh:
     return Mesh(vertices * size + centre, faces.astype(np.int32))
 
 
-def _only_many(checks: Sequence[Check]) -> bool:
-    """Whether nothing but a warning of many hulls is left, which finer cuts do not mend."""
-    rest = [check for check in checks if check.verdict is not Verdict.PASS]
-    return all(check.name == "hulls" and check.verdict is Verdict.WARN for check in rest)
+def _many(checks: Sequence[Check]) -> bool:
+    """Whether nothing fails but the hulls are so many that they warn: finer cuts cannot make that a PASS."""
+    return overall_verdict(checks) is Verdict.WARN and any(
+        check.name == "hulls" and check.verdict is Verdict.WARN for check in checks
+    )
 
 
 def _failures(checks: Sequence[Check]) -> tuple[str, ...]:
