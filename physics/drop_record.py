@@ -109,6 +109,12 @@ class DropConfig:
     """A body with a symmetry axis stands when the axis is this close to the vertical; then nothing is exempt [rad]."""
     rolling_speed: float = 0.2
     """Largest speed at which a lying body of revolution may roll on and count as settled, as a share of v* [1]."""
+    rolling_slip: float = 0.05
+    """Slip at the contact of a rolling body as a share of its speed, on top of the speed at rest [1]."""
+    rolling_loss: float = 0.01
+    """Share of its kinetic energy that a rolling body loses at least in the time in which it counts as settled [1].
+
+    Rolling friction of 0.1 mm takes 20 % of it per second from a cylinder of 60 mm at rolling_speed."""
     relax_seconds: float = 0.5
     """D12: time for a pose to adopt the contact softness of another engine [s]."""
     brief_hold_seconds: float = 2.0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -297,26 +299,81 @@ def _rest_outcome(watch: Watch, quiet_from: int) -> Outcome:
     window = watch.since(quiet_from)
     if all(_is_still(watch.subject, moment) for moment in window):
         return Outcome.RESTED
-    energies = [_kinetic(watch.subject.body, moment) for moment in (window[0], window[-1])]
-    return Outcome.ROLLING if energies[1] <= energies[0] else Outcome.TIMEOUT
+    return Outcome.ROLLING if slows_down(watch.subject, window) else Outcome.TIMEOUT
+
+
+def slows_down(subject: Subject, window: Sequence[Moment]) -> bool:
+    """Return whether kinetic energy falls over a window, by the means of its first and last third, or motion ends."""
+    third = max(len(window) // 3, 1)
+    first, last = window[:third], window[-third:]
+    if all(_is_still(subject, moment) for moment in last):
+        return True
+    before, after = (float(np.mean([_kinetic(subject.body, m) for m in part])) for part in (first, last))
+    return after < before * (1 - subject.config.rolling_loss)
 
 
 def is_quiet(subject: Subject, moment: Moment) -> bool:
-    """Return whether speed and spin are those of a body at rest (D3), rolling about a lying symmetry axis left out."""
+    """Return whether speed and spin are those of a body at rest (D3), pure rolling of a lying body left out.
+
+    Pure rolling is a spin about the horizontal direction u of the axis with the velocity that the spin gives the
+    centre of mass above a contact line along u. All other motion keeps the limits: velocity along u, vertical
+    velocity, slip at the contact, yaw and tilting. Cones roll so too: their spin is along the contact line.
+    """
     if _is_still(subject, moment):
         return True
     axis = lying_axis(subject, moment.X_WB)
     if axis is None:
         return False
     config = subject.config
-    sinking = abs(float(moment.velocity[2]))
-    tilting = abs(float(np.cross(moment.spin, axis)[2]))
-    rolling = float(np.linalg.norm(moment.velocity))
+    forward, across = _rolling_directions(axis)
+    spin, speed = float(moment.spin @ forward), float(moment.velocity @ across)
+    slip = speed - spin * float(moment.com[2])
+    allowed = max(config.quiet_speed * subject.speed, config.quiet_speed_floor)
+    beside = math.hypot(float(moment.velocity @ forward), float(moment.velocity[2]))
+    turning = float(np.linalg.norm(moment.spin - spin * forward))
     return (
-        sinking <= max(config.quiet_speed * subject.speed, config.quiet_speed_floor)
-        and tilting <= max(config.quiet_spin / subject.tau, config.quiet_speed_floor / subject.size)
-        and rolling <= config.rolling_speed * subject.speed
+        beside <= allowed
+        and abs(slip) <= allowed + config.rolling_slip * abs(speed)
+        and turning <= max(config.quiet_spin / subject.tau, config.quiet_speed_floor / subject.size)
+        and abs(speed) <= config.rolling_speed * subject.speed
     )
+
+
+def _rolling_directions(axis: np.ndarray) -> tuple[Float64[np.ndarray, "3"], Float64[np.ndarray, "3"]]:
+    """Return the horizontal unit direction of a lying axis in W and that in which a spin about it rolls."""
+    forward = np.array([axis[0], axis[1], 0.0]) / max(math.hypot(axis[0], axis[1]), 1e-12)
+    return forward, np.cross(forward, [0.0, 0.0, 1.0])
+
+
+def beside_rolling(
+    subject: Subject, moments: Sequence[Moment]
+) -> tuple[Float64[np.ndarray, "N 3"], Float64[np.ndarray, "N 2"]]:
+    """Return the motion of a lying body of revolution that is not rolling, summed from the first moment on.
+
+    Returns:
+        Displacements (N, 3): along the axis, by slip across it, and upwards [m].
+        Turns (N, 2): tilt of the axis, and yaw as the rotation about the vertical [rad].
+    """
+    symmetry_axis = np.asarray(subject.symmetry_axis)
+    axes = [moment.X_WB.rotate(symmetry_axis) for moment in moments]
+    shifts, turns = [np.zeros(3)], [np.zeros(2)]
+    for (before, old), (after, new) in itertools.pairwise(zip(moments, axes, strict=True)):
+        forward, across = _rolling_directions(old + new)
+        moved, turned = after.com - before.com, _rotation_vector(before.X_WB, after.X_WB)
+        rolled = float(turned @ forward) * (before.com[2] + after.com[2]) / 2
+        shifts.append(np.array([moved @ forward, moved @ across - rolled, moved[2]]))
+        turns.append(np.array([axis_tilt(new) - axis_tilt(old), turned[2]]))
+    return np.cumsum(shifts, axis=0), np.cumsum(turns, axis=0)
+
+
+def _rotation_vector(before: Pose, after: Pose) -> Float64[np.ndarray, "3"]:
+    """Return the rotation from one orientation to the next in W, at most half a turn [rad]."""
+    quaternion = after.compose(before.inverse()).quaternion
+    sine = float(np.linalg.norm(quaternion[1:]))
+    if sine == 0:
+        return np.zeros(3)
+    sign = 1.0 if quaternion[0] >= 0 else -1.0
+    return quaternion[1:] * (sign * 2 * math.atan2(sine, abs(float(quaternion[0]))) / sine)
 
 
 def lying_axis(subject: Subject, X_WB: Pose) -> Float64[np.ndarray, "3"] | None:
@@ -358,15 +415,14 @@ def _energy_gain(watch: Watch, start: Start) -> float:
 def jitter(watch: Watch) -> dict[str, float]:
     """Return the RMS of position and rotation about their means over the last window (D6).
 
-    For a body of revolution lying on its side only height and tilt of the axis count.
+    For a body of revolution lying on its side all but pure rolling counts.
     """
     subject = watch.subject
     window = watch.since(watch.steps - round(subject.config.jitter_seconds / watch.engine.timestep))
     last = window[-1]
     positions = np.array([moment.com for moment in window])
     if lying_axis(subject, last.X_WB) is not None:
-        positions = positions[:, 2:]
-        turns = np.array([[axis_tilt(m.X_WB.rotate(np.asarray(subject.symmetry_axis)))] for m in window])
+        positions, turns = beside_rolling(subject, window)
     else:
         inverse = last.X_WB.inverse()
         relative = np.array([inverse.compose(moment.X_WB).quaternion for moment in window])
@@ -417,7 +473,7 @@ def _support(watch: Watch) -> dict[str, float]:
 def hold(watch: Watch, seconds: float) -> dict[str, float]:
     """Keep stepping and return the largest displacement and change of tilt (D7); yaw is free.
 
-    For a body of revolution lying on its side only height and tilt of the axis count.
+    For a body of revolution lying on its side all but pure rolling counts, and its yaw too.
     """
     subject = watch.subject
     first = watch.advance(0)
@@ -425,14 +481,16 @@ def hold(watch: Watch, seconds: float) -> dict[str, float]:
     lying = lying_axis(subject, first.X_WB)
     position = angle = 0.0
     stride = max(int(0.05 / watch.engine.timestep) // 2 * 2 + 1, 1)
+    shift, turn, last = np.zeros(3), np.zeros(2), first
     for _ in range(max(round(seconds / (stride * watch.engine.timestep)), 1)):
         moment = watch.advance(stride)
         moved = moment.com - first.com
         tilted = down_in_body(moment.X_WB, subject.config.gravity)
         if lying is not None:
-            axis = moment.X_WB.rotate(np.asarray(subject.symmetry_axis))
-            position = max(position, abs(float(moved[2])))
-            angle = max(angle, abs(axis_tilt(axis) - axis_tilt(lying)))
+            shifts, turns = beside_rolling(subject, (last, moment))
+            shift, turn, last = shift + shifts[-1], turn + turns[-1], moment
+            position = max(position, float(np.linalg.norm(shift)))
+            angle = max(angle, float(np.linalg.norm(turn)))
         else:
             position = max(position, float(np.linalg.norm(moved)))
             angle = max(angle, float(angles_between(tilted[None], down)[0]))

@@ -14,8 +14,20 @@ from physics.check import Check, Verdict
 from physics.drop import find_rest_poses, plan_starts
 from physics.drop_checks import Judge, worst_of
 from physics.drop_record import REQUIRED_DROP_CHECKS, Drop, DropConfig, Outcome, Start
-from physics.drop_trial import Subject, Watch, hold, put_at, simulate_drop
-from physics.engine import Engine, World
+from physics.drop_trial import (
+    SUBJECT,
+    Moment,
+    Subject,
+    Watch,
+    beside_rolling,
+    hold,
+    is_quiet,
+    place_on_plane,
+    put_at,
+    simulate_drop,
+    slows_down,
+)
+from physics.engine import Engine, State, World
 from physics.errors import ModelError
 from physics.floors import OpenEngine
 from physics.mass import MassProperties
@@ -281,3 +293,84 @@ def test_what_cannot_be_dropped_is_refused() -> None:
         drop(Model("pair", (cube.root, other), (joint,)), "mujoco")
     with pytest.raises(ModelError, match="not a unit vector"):
         drop(cube, "mujoco", symmetry_axis=np.array([0.0, 0.0, 2.0]))
+
+
+def lying(velocity: tuple[float, float, float], spin: tuple[float, float, float]) -> tuple[Subject, Moment]:
+    """A cylinder of radius 0.03 m that lies along x, in motion."""
+    subject = Subject(bodies.cylinder(), DropConfig(), np.array([0.0, 0.0, 1.0]))
+    turn = Pose.from_axis_angle(np.array([0.0, 1.0, 0.0]), np.pi / 2)
+    X_WB = place_on_plane(subject, turn, 0.0)
+    com = X_WB.apply(subject.body.inertial.com)
+    return subject, Moment(0, com, X_WB.quaternion, np.array(velocity), np.array(spin), X_WB)
+
+
+MOTIONS = {
+    "still": ((0, 0, 0), (0, 0, 0), True),
+    "pure rolling": ((0, -0.1, 0), (0.1 / 0.03, 0, 0), True),
+    "pure rolling back": ((0, 0.1, 0), (-0.1 / 0.03, 0, 0), True),
+    "rolling too fast": ((0, -0.3, 0), (0.3 / 0.03, 0, 0), False),
+    "spin against the roll": ((0, 0.1, 0), (0.1 / 0.03, 0, 0), False),
+    "yaw in place": ((0, 0, 0), (0, 0, 500), False),
+    "slow yaw": ((0, 0, 0), (0, 0, 0.5), False),
+    "spin about its own axis": ((0, 0, 0), (500, 0, 0), False),
+    "sliding along": ((0.19, 0, 0), (0, 0, 0), False),
+    "sliding across": ((0, 0.1, 0), (0, 0, 0), False),
+    "rolling with a slide along": ((0.05, -0.1, 0), (0.1 / 0.03, 0, 0), False),
+    "rising": ((0, 0, 0.05), (0, 0, 0), False),
+    "tilting": ((0, 0, 0), (0, 0.5, 0), False),
+}
+
+
+@pytest.mark.parametrize("name", MOTIONS)
+def test_only_pure_rolling_is_exempt(name: str) -> None:
+    velocity, spin, quiet = MOTIONS[name]
+    assert is_quiet(*lying(velocity, spin)) is quiet
+
+
+def test_rolling_at_constant_speed_is_no_rest() -> None:
+    subject, moment = lying((0, -0.1, 0), (0.1 / 0.03, 0, 0))
+    constant = [moment] * 30
+    assert not slows_down(subject, constant)
+    slower = [dataclasses.replace(moment, velocity=moment.velocity * s, spin=moment.spin * s) for s in (1, 0.98)]
+    assert slows_down(subject, [slower[0]] * 15 + [slower[1]] * 15)
+    still = dataclasses.replace(moment, velocity=np.zeros(3), spin=np.zeros(3))
+    assert slows_down(subject, [moment] * 10 + [still] * 20)
+
+
+@pytest.mark.parametrize(
+    ("along", "yaw", "roll", "shift", "turn"),
+    [
+        (0.0, 0.0, 0.2, (0, 0, 0), (0, 0)),
+        (0.01, 0.0, 0.0, (0.01, 0, 0), (0, 0)),
+        (0.0, 0.1, 0.0, (0, 0, 0), (0, 0.1)),
+        (0.0, 0.0, -0.2, (0, 0, 0), (0, 0)),
+    ],
+)
+def test_displacement_along_the_axis_and_yaw_count(
+    along: float, yaw: float, roll: float, shift: tuple[float, ...], turn: tuple[float, ...]
+) -> None:
+    subject, moment = lying((0, 0, 0), (0, 0, 0))
+    spun = Pose.from_axis_angle(np.array([0.0, 0.0, 1.0]), yaw).compose(
+        Pose.from_axis_angle(np.array([1.0, 0.0, 0.0]), roll)
+    )
+    com = moment.com + np.array([along, -roll * moment.com[2], 0.0])
+    turned = Pose(np.zeros(3), spun.compose(moment.X_WB).quaternion)
+    X_WB = Pose(com - turned.rotate(subject.body.inertial.com), turned.quaternion)
+    shifts, turns = beside_rolling(subject, [moment, dataclasses.replace(moment, com=com, X_WB=X_WB)])
+    np.testing.assert_allclose(shifts[-1], shift, atol=1e-9)
+    np.testing.assert_allclose(turns[-1], turn, atol=1e-9)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_lying_cylinder_that_slides_or_spins_does_not_hold(engine: str) -> None:
+    subject, moment = lying((0, 0, 0), (0, 0, 0))
+    running = opener(engine)(subject.world(REFERENCE_MATERIAL))
+    crept = {}
+    for name, velocity, spin in (("slide", (0.3, 0, 0), (0, 0, 0)), ("yaw", (0, 0, 0), (0, 0, 20.0))):
+        position, quaternion = moment.X_WB.position[None], moment.X_WB.quaternion[None]
+        motion = np.array([velocity]), np.array([spin])
+        running.set_state(State(0.0, (SUBJECT,), position, quaternion, *motion))
+        crept[name] = hold(Watch(running, subject), 1.0)
+    running.close()
+    assert crept["slide"]["creep_position"] > subject.config.creep_limit * subject.size
+    assert crept["yaw"]["creep_angle"] > subject.config.creep_angle_limit
