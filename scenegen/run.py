@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from scenegen.assets import build
 from scenegen.assets.build import AssetRequest, BatteryConfig, BuildConfig, CertifiedAsset, Draft, SurfaceConfig
 from scenegen.assets.layout import THUMB_PNG
 from scenegen.assets.manifest import RejectionRow, write_manifest, write_rejections
-from scenegen.assets.publish import PublishConfig, PublishedAsset
+from scenegen.assets.package import STAGED
+from scenegen.assets.publish import PublishConfig, PublishedAsset, find_damage
 from scenegen.config import ExecutorConfig, RunConfig, configure_stages
 from scenegen.errors import ScenegenError
 from scenegen.pipeline.observer import Observer
@@ -25,7 +26,7 @@ from scenegen.provenance import code_digest, config_digest
 from scenegen.reports.figures import write_thumb_sheet
 from scenegen.scenes.build import ScenePlan
 from scenegen.scenes.export_mjcf import SCENE_XML
-from scenegen.scenes.publish import PublishedScene, SceneRequest, SceneStageConfig
+from scenegen.scenes.publish import PublishedScene, SceneRequest, SceneStageConfig, find_scene_damage
 
 STORE = ".store"
 """Folder of stage results inside the output folder."""
@@ -52,7 +53,7 @@ class RunResult:
     """What a run produced."""
 
     assets: dict[str, PublishedAsset]
-    """Certified assets by item id, in the order of the request."""
+    """Certified assets, each once, by the first item that made it, in the order of the request."""
     outcomes: dict[str, Outcome]
     """How every drawn item ended."""
     scenes: dict[str, Outcome]
@@ -87,20 +88,96 @@ def run(config: RunConfig, out: Path, execute: Execute, observer: Observer) -> R
         ScenegenError: The output folder cannot be written, or a machine is broken.
     """
     store = Store(out / STORE)
+    sweep_staged(out, store)
     floors = measure_all_floors(config.drop, store, execute, observer)
-    outcomes = make_assets(config, floors, out, store, execute, observer)
-    assets = finished_records(outcomes)
-    if any(not (out / asset.folder).is_dir() for asset in assets.values()):
-        # Folders were deleted since an earlier run wrote them: write them again from the stored certificates.
-        shutil.rmtree(store.root / "stages" / PUBLISH)
-        outcomes = make_assets(config, floors, out, store, execute, observer)
-        assets = finished_records(outcomes)
-    scenes = make_scenes(config, assets, out, store, execute, observer)
-    if any(not (out / scene.folder).is_dir() for scene in finished_records(scenes).values()):
-        shutil.rmtree(store.root / "stages" / SCENE)
-        scenes = make_scenes(config, assets, out, store, execute, observer)
+    outcomes = complete_folders(
+        PUBLISH,
+        functools.partial(make_assets, config, floors, out, store, execute, observer),
+        lambda done: damaged_assets(done, out),
+        store,
+        observer,
+    )
+    assets = owned_assets(outcomes)
+    scenes = complete_folders(
+        SCENE,
+        functools.partial(make_scenes, config, assets, out, store, execute, observer),
+        lambda done: {name: find_scene_damage(scene, out) for name, scene in finished_records(done).items()},
+        store,
+        observer,
+    )
     result = RunResult(assets, outcomes, scenes, floors)
     return replace(result, written=write_tables(result, out, config_digest(replace(config, executor=ExecutorConfig()))))
+
+
+def sweep_staged(out: Path, store: Store) -> None:
+    """Remove the half-written folders that a killed run left.
+
+    Raises:
+        StoreError: Another run is writing into the same output folder.
+    """
+    with store.locked():
+        for folder in (*out.glob(f"assets/*/{STAGED}*"), *out.glob(f"scenes/{STAGED}*")):
+            shutil.rmtree(folder)
+
+
+def complete_folders(
+    stage: str,
+    make: Callable[[], dict[str, Outcome]],
+    find_damages: Callable[[Mapping[str, Outcome]], Mapping[str, str]],
+    store: Store,
+    observer: Observer,
+) -> dict[str, Outcome]:
+    """Return the outcomes of a chain once every folder that its last stage wrote holds what was written.
+
+    The store knows results, not folders: one that was deleted or damaged since is written again from the record that
+    the last stage took.
+
+    Args:
+        stage: Name of the last stage.
+        make: Runs the chain; takes from the store what is there.
+        find_damages: Returns what is wrong with the folder of each item, empty where nothing is.
+        store: Where the results are.
+        observer: Is told which folders are written again.
+
+    Raises:
+        ScenegenError: A folder is damaged right after it was written.
+    """
+    outcomes = make()
+    for last in (False, True):
+        damages = {item_id: damage for item_id, damage in find_damages(outcomes).items() if damage}
+        if not damages:
+            break
+        if last:
+            raise ScenegenError(f"{next(iter(damages.values()))} This was so right after writing it; check the disk.")
+        for item_id, damage in damages.items():
+            observer.noted(f"{item_id}: its folder is written again: {damage}")
+        finished = (outcomes[item_id] for item_id in damages)
+        forget_results(store, stage, {outcome.digest for outcome in finished if isinstance(outcome, Finished)})
+        outcomes = make()
+    return outcomes
+
+
+def forget_results(store: Store, stage: str, digests: Set[str]) -> None:
+    """Make a stage run again where its result has one of these content hashes."""
+    for pointer in (store.root / "stages" / stage).glob("*/*"):
+        if pointer.read_text(errors="replace").partition(" ")[0] in digests:
+            pointer.unlink()
+
+
+def owned_assets(outcomes: Mapping[str, Outcome]) -> dict[str, PublishedAsset]:
+    """Return each distinct asset by the first item, in the order of the request, that made it.
+
+    Items with all parameters given make the same asset; the others count as its duplicates.
+    """
+    owners: dict[str, tuple[str, PublishedAsset]] = {}
+    for item_id, asset in finished_records(outcomes).items():
+        owners.setdefault(asset.asset_id, (item_id, asset))
+    return dict(owners.values())
+
+
+def damaged_assets(outcomes: Mapping[str, Outcome], out: Path) -> dict[str, str]:
+    """Return what is wrong with the folder of each asset; it has to hold what its first item wrote."""
+    return {item_id: find_damage(asset, out) for item_id, asset in owned_assets(outcomes).items()}
 
 
 def finished_records(outcomes: Mapping[str, Outcome]) -> dict[str, Any]:

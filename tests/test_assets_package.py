@@ -187,7 +187,7 @@ def test_certificate_round_trip_and_tampering(tmp_path):
 @pytest.fixture(scope="module")
 def written(tmp_path_factory) -> tuple[Asset, Path]:
     asset = make_asset()
-    return asset, write_asset(asset, certificate(asset), tmp_path_factory.mktemp("out"))
+    return asset, write_asset(asset, certificate(asset), tmp_path_factory.mktemp("out")).folder
 
 
 def test_written_asset_loads_back_to_the_same_doubles(written):
@@ -207,14 +207,14 @@ def test_written_asset_loads_back_to_the_same_doubles(written):
 
 def test_same_asset_gives_the_same_bytes(written, tmp_path):
     asset, folder = written
-    assert tree_bytes(write_asset(make_asset(), certificate(asset), tmp_path)) == tree_bytes(folder)
+    assert tree_bytes(write_asset(make_asset(), certificate(asset), tmp_path).folder) == tree_bytes(folder)
 
 
 def test_no_leftovers_and_a_second_certificate_joins(tmp_path):
     asset = make_asset()
-    folder = write_asset(asset, certificate(asset), tmp_path)
+    folder = write_asset(asset, certificate(asset), tmp_path).folder
     newer = certificate(asset, engines=(("mujoco", "4.1.0"), ENGINES[1]))
-    assert write_asset(asset, newer, tmp_path) == folder
+    assert write_asset(asset, newer, tmp_path).folder == folder
     assert len(list(folder.glob("certificate_*.json"))) == 2
     assert [path.name for path in folder.parent.iterdir()] == [asset.asset_id]
 
@@ -230,9 +230,24 @@ def test_changed_file_is_named(written, tmp_path, name):
     (folder / name).write_bytes(data)
     with pytest.raises(AssetError, match=Path(name).name):
         load_asset(folder)
-    if name == "model.xml":  # nor is it taken for the same asset when that is written again
-        with pytest.raises(AssetError, match=r"model\.xml"):
-            write_asset(asset, certificate(asset), tmp_path)
+    if name == "model.xml":  # nor is it taken for the same asset when that is written again: it is replaced
+        write_asset(asset, certificate(asset), tmp_path)
+        assert tree_bytes(folder) == tree_bytes(whole)
+
+
+def test_of_two_items_with_the_same_asset_the_first_owns_the_folder(tmp_path):
+    """Drops depend on the item, so that two items tell different stories of one body; no mixture of them stays."""
+    from scenegen.assets.build import CertifiedAsset
+    from scenegen.assets.publish import PublishConfig, find_damage, publish
+
+    config = PublishConfig(str(tmp_path))
+    made = [make_asset(provenance=Provenance("test", 7, f"object_{number}")) for number in range(2)]
+    certified = [CertifiedAsset(asset, certificate(asset), 1.0) for asset in made]
+    first, second = (publish(one, config) for one in certified)
+    assert first.folder == second.folder and first.digest != second.digest
+    assert "not what was written for this item" in find_damage(first, tmp_path)
+    assert publish(certified[0], config) == first
+    assert not find_damage(first, tmp_path)
 
 
 def test_missing_and_unknown_files_are_named(written, tmp_path):

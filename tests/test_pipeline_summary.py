@@ -56,6 +56,12 @@ def test_the_numbers_add_up():
     assert not made.complete
 
 
+def test_the_same_object_again_is_a_duplicate_and_not_certified():
+    made = summary(verdicts={"a": "PASS"})
+    assert (made.certified, made.duplicates, made.complete) == (1, 1, False)
+    assert summary().duplicates == 0
+
+
 def test_an_undecided_object_is_not_certified():
     assert summary(verdicts={"a": "UNDECIDED", "b": "FAIL"}).certified == 0
 

@@ -129,6 +129,29 @@ def test_deleted_folders_are_written_again_with_the_same_bytes(tiny_run: TinyRun
     assert set(again) == {"publish"}, "only what writes folders runs again"
 
 
+@pytest.mark.parametrize("damage", ["hull_000.obj", "model.xml", "certificate_*.json", "scene.xml", "scene.json"])
+def test_damaged_folders_are_written_again_with_the_same_bytes(tiny_run: TinyRun, damage):
+    before, ledger = tree_hashes(tiny_run.out), ledger_of(tiny_run.out)
+    path = next(tiny_run.out.rglob(damage))
+    if damage == "model.xml":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-30])
+    code, text = tiny_run.again()
+    assert code == 0, text
+    assert "its folder is written again" in text
+    assert tree_hashes(tiny_run.out) == before
+    assert len(ledger_of(tiny_run.out)) == len(ledger) + 1, "only the damaged folder is written again"
+
+
+def test_what_a_killed_run_left_is_swept(tiny_run: TinyRun):
+    folder = tiny_run.out / rows_of(tiny_run.out / "manifest.parquet")[0]["folder"]
+    for parent in (folder.parent, tiny_run.out / "scenes"):
+        (parent / ".staged_x" / "collision").mkdir(parents=True)
+    assert tiny_run.again()[0] == 0
+    assert not list(tiny_run.out.rglob(".staged_*"))
+
+
 def test_nothing_is_written_beside_the_output_folder(tiny_run: TinyRun):
     root = tiny_run.config.parent
     assert sorted(path.name for path in root.iterdir()) == ["out", "run.yaml"]

@@ -94,7 +94,9 @@ def test_a_scene_reads_back_as_it_was_written(folder):
     assert record["verdict"] == "PASS"
     assert len(scene.checks) == len(record["checks"])
     assert all(str(check.verdict) == row["verdict"] for check, row in zip(scene.checks, record["checks"], strict=True))
+    files = record.pop("files")
     assert json.loads(json.dumps(publish.describe_scene(scene))) == record
+    assert {"scene.xml", "poses.parquet"} < set(files) == {*publish.hash_files(folder)}
     table = pq.read_table(folder / "poses.parquet").to_pylist()
     assert [row["object"] for row in table] == [one.name for one in scene.objects]
     assert [row["z"] for row in table] == [one.X_WB.position[2] for one in scene.objects]
@@ -175,6 +177,15 @@ def test_refusals(folder, out, tmp_path):
     with pytest.raises(AssetError, match="was changed"):
         load_scene(folder)
     victim.write_bytes(kept)
+    xml = folder / "scene.xml"
+    kept = xml.read_bytes()
+    xml.write_bytes(kept[:-20])
+    with pytest.raises(SceneError, match=r"scene\.xml: was changed"):
+        load_scene(folder)
+    xml.unlink()
+    with pytest.raises(SceneError, match=r"scene\.xml: is missing"):
+        load_scene(folder)
+    xml.write_bytes(kept)
 
 
 def test_a_plan_that_does_not_fit_is_a_rejection_with_the_number(out):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -9,7 +10,7 @@ import os
 import shutil
 import tempfile
 import zipfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -39,21 +40,33 @@ from scenegen.errors import AssetError
 
 THUMB_SIZE = 256
 """Side of the thumbnail [pixels]."""
+STAGED = ".staged_"
+"""Prefix of folders that are being written; what a killed run left of them may be deleted."""
+PUBLISH_ATTEMPTS = 100
+"""Renames tried while other processes publish the same asset [1]."""
 
 
-def write_asset(asset: Asset, certificate: Certificate, root: Path) -> Path:
+@dataclass(frozen=True, eq=False)
+class WrittenAsset:
+    """The folder of an asset, as one call wrote it."""
+
+    folder: Path
+    certificate: Certificate
+    """With the checks of reading back."""
+    digest: str
+    """What `folder_digest` gives while nothing changes asset.json and this certificate."""
+
+
+def write_asset(asset: Asset, certificate: Certificate, root: Path) -> WrittenAsset:
     """Write, read back in every format, and publish the folder of an asset.
 
-    The checks of reading back join the certificate. When the same asset is there already, its folder is verified and
-    only a new certificate is put beside the others.
+    The checks of reading back join the certificate. When a folder with the same asset.json is there already, it is
+    verified and only the certificate is put beside the others; a damaged or different one is replaced.
 
     Args:
         asset: What to write.
         certificate: Evidence about it.
         root: Output folder of the run; the asset goes to `assets/<aa>/<asset_id>/`.
-
-    Returns:
-        The published folder.
 
     Raises:
         AssetError: The certificate is of another asset, a format did not survive reading back (names the check), or
@@ -63,7 +76,6 @@ def write_asset(asset: Asset, certificate: Certificate, root: Path) -> Path:
 
     if certificate.asset_id != asset.asset_id:
         raise AssetError(f"the certificate is of asset {certificate.asset_id}, not of {asset.asset_id}")
-    folder = asset_folder(root, asset.asset_id)
     staged = stage_asset(asset, root)
     try:
         checks = read_back(staged)
@@ -72,9 +84,25 @@ def write_asset(asset: Asset, certificate: Certificate, root: Path) -> Path:
             raise AssetError(f"asset {asset.asset_id} of {asset.provenance.item_id}: {'; '.join(failed)}")
         full = replace(certificate, checks=certificate.checks + checks)
         (staged / full.file_name).write_bytes(certificate_bytes(full))
-        return publish_asset(staged, folder)
+        digest = folder_digest(staged, full.file_name)
+        return WrittenAsset(publish_asset(staged, asset_folder(root, asset.asset_id)), full, digest)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+
+
+def folder_digest(folder: Path, certificate: str) -> str:
+    """Return one SHA-256 over asset.json, which holds the hashes of the other files, and a certificate.
+
+    Raises:
+        AssetError: One of the two cannot be read.
+    """
+    sha = hashlib.sha256()
+    for path in (folder / ASSET_JSON, folder / certificate):
+        try:
+            sha.update(hashlib.sha256(path.read_bytes()).digest())
+        except OSError as error:
+            raise AssetError(f"{path}: cannot be read: {error}") from error
+    return sha.hexdigest()
 
 
 def asset_folder(root: Path, asset_id: str) -> Path:
@@ -91,31 +119,60 @@ def stage_asset(asset: Asset, root: Path) -> Path:
     parent = asset_folder(root, asset.asset_id).parent
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        staged = Path(tempfile.mkdtemp(prefix=".staged_", dir=parent))
+        staged = Path(tempfile.mkdtemp(prefix=STAGED, dir=parent))
+    except OSError as error:
+        raise AssetError(f"{parent}: asset {asset.asset_id} cannot be written: {error}") from error
+    try:
         staged.chmod(0o755)
         files = _write_files(asset, staged)
         (staged / ASSET_JSON).write_bytes(_json_bytes(describe_asset(asset, files)))
-    except OSError as error:
-        raise AssetError(f"{parent}: asset {asset.asset_id} cannot be written: {error}") from error
+    except BaseException as error:
+        shutil.rmtree(staged, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise AssetError(f"{parent}: asset {asset.asset_id} cannot be written: {error}") from error
+        raise
     return staged
 
 
 def publish_asset(staged: Path, folder: Path) -> Path:
-    """Rename a staged folder into place; where the same asset is already there, only add its certificates.
+    """Rename a staged folder into place.
+
+    Where an intact folder with the same asset.json is, only the certificates join it. Any other folder there is
+    replaced: it is damaged, or another item's account of the same body.
 
     Raises:
-        AssetError: The folder that is there is damaged.
+        AssetError: Others write to the same place all the time.
     """
+    for _ in range(PUBLISH_ATTEMPTS):
+        try:
+            os.rename(staged, folder)
+            return folder
+        except OSError:
+            if not folder.is_dir():
+                raise
+        if _holds_same(folder, staged):
+            for certificate in sorted(staged.glob("certificate_*.json")):
+                os.replace(certificate, folder / certificate.name)
+            return folder
+        _remove(folder)
+    raise AssetError(f"{folder}: was put back by others {PUBLISH_ATTEMPTS} times; run one process per output folder")
+
+
+def _holds_same(folder: Path, staged: Path) -> bool:
+    """Return whether a folder is intact and has the asset.json of another."""
     try:
-        os.rename(staged, folder)
-        return folder
-    except OSError:
-        if not folder.is_dir():
-            raise
-    verify_files(folder)
-    for certificate in sorted(staged.glob("certificate_*.json")):
-        os.replace(certificate, folder / certificate.name)
-    return folder
+        verify_files(folder)
+        return (folder / ASSET_JSON).read_bytes() == (staged / ASSET_JSON).read_bytes()
+    except (AssetError, OSError):
+        return False
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder: away at once by renaming, so that nobody meets a half of it."""
+    aside = Path(tempfile.mkdtemp(prefix=STAGED, dir=folder.parent))
+    with contextlib.suppress(FileNotFoundError):  # another process was faster
+        os.rename(folder, aside / folder.name)
+    shutil.rmtree(aside)
 
 
 def verify_files(folder: Path) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from scenegen.assets.build import CertifiedAsset
-from scenegen.assets.certificate import load_certificate
 from scenegen.assets.manifest import asset_row
-from scenegen.assets.package import write_asset
+from scenegen.assets.package import folder_digest, verify_files, write_asset
+from scenegen.errors import AssetError
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,10 @@ class PublishedAsset:
     verdict: str
     folder: str
     """Relative to the output folder."""
+    certificate: str
+    """Name of its certificate's file."""
+    digest: str
+    """SHA-256 over asset.json and the certificate (`folder_digest`)."""
     warnings: tuple[str, ...]
     """Checks that warn, one line each."""
     row: str
@@ -46,15 +50,35 @@ class PublishedAsset:
 def publish(certified: CertifiedAsset, config: PublishConfig) -> PublishedAsset:
     """Write the folder of an asset, every format read back, and describe it."""
     root = Path(config.root)
-    folder = write_asset(certified.asset, certified.certificate, root)
-    certificate = load_certificate(folder / certified.certificate.file_name)
-    relative = folder.relative_to(root).as_posix()
+    written = write_asset(certified.asset, certified.certificate, root)
+    # What was written, not what is there now: another item may have published the same body in the meantime.
+    certificate = written.certificate
+    relative = written.folder.relative_to(root).as_posix()
     return PublishedAsset(
         asset_id=certified.asset.asset_id,
         family=certified.asset.family,
         verdict=str(certificate.verdict),
         folder=relative,
+        certificate=certificate.file_name,
+        digest=written.digest,
         warnings=tuple(check.describe() for check in certificate.checks if check.verdict == "WARN"),
         row=json.dumps(asset_row(certified.asset, certificate, relative)),
         simulated_seconds=certified.simulated_seconds,
     )
+
+
+def find_damage(published: PublishedAsset, root: Path) -> str:
+    """Return what is wrong with a published folder, or nothing: it holds what publishing this item wrote.
+
+    Args:
+        published: What the item's publishing said.
+        root: Output folder of the run.
+    """
+    folder = root / published.folder
+    try:
+        verify_files(folder)
+        if folder_digest(folder, published.certificate) != published.digest:
+            return f"{folder}: asset.json or {published.certificate} is not what was written for this item"
+    except AssetError as error:
+        return str(error)
+    return ""

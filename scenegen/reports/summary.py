@@ -61,6 +61,8 @@ class RunSummary:
     """Objects drawn, replacements included [1]."""
     certified: int
     """Objects with a verdict of PASS or WARN [1]."""
+    duplicates: int
+    """Objects that came out the same as an earlier one; they do not count as certified [1]."""
     verdicts: dict[str, int]
     """Certified objects by verdict [1]."""
     families: dict[str, int]
@@ -102,7 +104,7 @@ def summarize(
         config: What was asked for.
         outcomes: How every drawn item ended; the record of each item names its `family`.
         scenes: How every scene ended, by name.
-        verdicts: Verdict of each finished item by id.
+        verdicts: Verdict of each finished item by id; an item that made the same asset as an earlier one has none.
         placed: Objects placed in the scenes [1].
         seconds: Wall time of the run [s].
     """
@@ -115,6 +117,7 @@ def summarize(
         requested=sum(batch.count for batch in config.objects),
         generated=len(outcomes),
         certified=len(certified),
+        duplicates=sum(isinstance(one, Finished) and item_id not in verdicts for item_id, one in outcomes.items()),
         verdicts=dict(sorted(Counter(map(str, verdicts.values())).items())),
         families=dict(sorted(Counter(outcomes[item_id].item.record.family for item_id in certified).items())),
         rejected=rejected,
@@ -208,6 +211,8 @@ def print_summary(summary: RunSummary, console: Console, *, written: Sequence[Pa
     funnel.add_row("generated", str(summary.generated))
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in summary.verdicts.items())
     funnel.add_row("certified", f"{summary.certified}" + (f" ({verdicts})" if verdicts else ""))
+    if summary.duplicates:
+        funnel.add_row("duplicates", f"{summary.duplicates} (all parameters given: the same object again)")
     funnel.add_row("families", str(len(summary.families)))
     for reason, count in summary.rejected.items():
         funnel.add_row("rejected", f"{count} x {reason}")

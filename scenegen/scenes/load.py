@@ -19,7 +19,7 @@ from physics.pybullet_load import ContactSettings, Loader, fit_surfaces
 from scenegen.assets.package import load_asset
 from scenegen.errors import SceneError
 from scenegen.scenes.place import KeepOut
-from scenegen.scenes.publish import SCENE_JSON, SCENE_SCHEMA, scene_asset
+from scenegen.scenes.publish import SCENE_JSON, SCENE_SCHEMA, scene_asset, verify_scene_files
 from scenegen.scenes.scene import Scene, SceneEvent, SceneObject
 from scenegen.scenes.supports import box_model
 
@@ -31,7 +31,8 @@ def load_scene(folder: Path | str) -> Scene:
         folder: Such as `out/demo/scenes/kitchen_table`; the assets lie where scene.json says, relative to it.
 
     Raises:
-        SceneError: scene.json is missing, of another schema, or does not describe a scene (names the file).
+        SceneError: scene.json is missing, of another schema, or does not describe a scene; or another file of the
+            folder is missing or was changed (names the file).
         AssetError: The folder of an asset is incomplete or was changed.
     """
     folder = Path(folder)
@@ -44,10 +45,12 @@ def load_scene(folder: Path | str) -> Scene:
         raise SceneError(f"{path}: not a scene of schema {SCENE_SCHEMA!r}")
     try:
         scene = _restore(record, folder)
+        files = dict(record["files"])
     except (KeyError, TypeError, ValueError, PhysicsError) as error:
         raise SceneError(f"{path}: {type(error).__name__}: {error}") from error
     if str(scene.verdict) != record["verdict"]:
         raise SceneError(f"{path}: states {record['verdict']}, but its checks give {scene.verdict}; make it anew")
+    verify_scene_files(folder, files)
     return scene
 
 
@@ -100,7 +103,8 @@ def _restore(record: dict[str, Any], folder: Path) -> Scene:
     for row in record["objects"]:
         asset = assets[row["folder"]]
         if asset.asset_id != row["asset_id"]:
-            raise SceneError(f"{folder / row['folder']}: holds asset {asset.asset_id}, expected {row['asset_id']}")
+            where = folder.resolve().parents[1] / row["folder"]
+            raise SceneError(f"{where}: holds asset {asset.asset_id}, expected {row['asset_id']}")
         objects.append(SceneObject(row["name"], scene_asset(asset, row["folder"]), _pose(row)))
     return Scene(
         record["name"],

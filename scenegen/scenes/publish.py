@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import numpy as np
 from physics.check import Check, Verdict
 from scenegen.assets.asset import Asset
 from scenegen.assets.layout import hull_paths, part_paths
-from scenegen.assets.package import load_asset
+from scenegen.assets.package import STAGED, load_asset
 from scenegen.errors import SceneError
 from scenegen.pipeline.stage import Rejection
 from scenegen.provenance import item_rng
@@ -64,6 +66,8 @@ class PublishedScene:
     """Objects that failed and were replaced [1]."""
     pictures: tuple[str, ...]
     """Colour pictures, relative to the output folder."""
+    digest: str
+    """SHA-256 of scene.json, which holds the hashes of the other files."""
 
 
 def publish_scene(request: SceneRequest, config: SceneStageConfig) -> PublishedScene | Rejection:
@@ -85,7 +89,7 @@ def write_scene(scene: Scene, root: Path, config: ComposeConfig) -> PublishedSce
     parent = root / "scenes"
     parent.mkdir(parents=True, exist_ok=True)
     # One level deep like the final folder, so that relative paths to the assets stay true.
-    staged = Path(tempfile.mkdtemp(prefix=".staged_", dir=parent))
+    staged = Path(tempfile.mkdtemp(prefix=STAGED, dir=parent))
     staged.chmod(0o755)
     try:
         path = export_mjcf(scene, staged, _mesh_files(scene))
@@ -95,9 +99,11 @@ def write_scene(scene: Scene, root: Path, config: ComposeConfig) -> PublishedSce
                 reason = f"{check.id} {check.name} in {path.name}"
                 return Rejection("scene", reason, check.value, check.limit, check.unit, check.describe())
         scene = replace(scene, checks=(*scene.checks, *checks))
-        (staged / SCENE_JSON).write_text(json.dumps(describe_scene(scene), indent=1, allow_nan=False) + "\n")
         write_poses(scene, staged / POSES)
         pictures = write_scene_pictures(scene.world, staged)
+        record = {**describe_scene(scene), "files": hash_files(staged)}
+        content = (json.dumps(record, indent=1, allow_nan=False) + "\n").encode()
+        (staged / SCENE_JSON).write_bytes(content)
         folder = parent / scene.name
         if folder.exists():
             shutil.rmtree(folder)
@@ -105,11 +111,45 @@ def write_scene(scene: Scene, root: Path, config: ComposeConfig) -> PublishedSce
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     shown = tuple((Path("scenes") / scene.name / p.name).as_posix() for p in pictures if p.name.endswith("color.png"))
-    return PublishedScene(scene.name, f"scenes/{scene.name}", len(scene.objects), len(scene.events), shown)
+    digest = hashlib.sha256(content).hexdigest()
+    return PublishedScene(scene.name, f"scenes/{scene.name}", len(scene.objects), len(scene.events), shown, digest)
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file in a scene's folder but scene.json, by relative path."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / SCENE_JSON)
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def verify_scene_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Compare the files of a scene's folder with the hashes that scene.json states; further files do not matter.
+
+    Raises:
+        SceneError: A file is missing or was changed (names it).
+    """
+    held = hash_files(folder)
+    for name, expected in files.items():
+        if held.get(name) != expected:
+            what = "was changed after it was written" if name in held else "is missing"
+            raise SceneError(f"{folder / name}: {what}; restore it or run again, which makes the scene anew")
+
+
+def find_scene_damage(published: PublishedScene, root: Path) -> str:
+    """Return what is wrong with a published scene's folder, or nothing: it holds what was written."""
+    folder = root / published.folder
+    path = folder / SCENE_JSON
+    try:
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != published.digest:
+            return f"{path}: is not what was written"
+        verify_scene_files(folder, json.loads(content)["files"])
+    except (OSError, SceneError) as error:
+        return str(error)
+    return ""
 
 
 def describe_scene(scene: Scene) -> dict[str, Any]:
-    """Return the content of scene.json."""
+    """Return the content of scene.json but the hashes of the other files."""
     return {
         "schema": SCENE_SCHEMA,
         "name": scene.name,
