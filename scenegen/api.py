@@ -1,4 +1,4 @@
-"""The Python API: `scenegen.generate`, `load_asset`, `load_scene`, `load_scene_pybullet` and `attach`."""
+"""The Python API: `scenegen.generate`, `load_asset`, `load_scene`, their PyBullet twins and `attach`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from scenegen.assets.build import CertifiedAsset
     from scenegen.pipeline.stage import Rejection
 
-__all__ = ["attach", "generate", "load_asset", "load_scene", "load_scene_pybullet"]
+__all__ = ["attach", "generate", "load_asset", "load_asset_pybullet", "load_scene", "load_scene_pybullet"]
 
 
 def generate(
@@ -83,3 +83,29 @@ def load_scene_pybullet(folder: Path | str, client: int) -> dict[str, int]:
     from scenegen.scenes import load
 
     return load.load_scene_pybullet(folder, pybullet, client)
+
+
+def load_asset_pybullet(folder: Path | str, client: int) -> int:
+    """Load an asset into a connected PyBullet client, with the margins, inertia and friction of its verification.
+
+    `loadURDF` on `model.urdf` is not the same: it puts a margin of 1 mm around every hull. Sets gravity, time step and
+    contact parameters of the client for this asset: load the smallest asset last. Friction is fitted to the ground of
+    the drops: give your own ground a `lateralFriction` of 1, and neither rolling nor spinning friction.
+
+    Args:
+        folder: The asset's folder, such as `out/demo/assets/3f/3f...`.
+        client: What `pybullet.connect` returned.
+
+    Returns:
+        PyBullet's body number. The asset's frame is at the world's origin; `resetBasePositionAndOrientation` takes
+        the inertial frame, at the centre of mass.
+
+    Raises:
+        AssetError: The folder is incomplete or was changed.
+        SceneError: PyBullet holds something else than was written.
+    """
+    import pybullet
+
+    from scenegen.scenes import load
+
+    return load.load_asset_pybullet(folder, pybullet, client)

@@ -12,7 +12,9 @@ from scene_assets import plain_assets
 
 from physics.check import Verdict
 from physics.drop_mujoco import load_mujoco_file, open_mujoco
+from physics.materials import find_material, pair_friction
 from physics.pose import Pose
+from scenegen.api import load_asset_pybullet
 from scenegen.assets.package import asset_folder, publish_asset, stage_asset
 from scenegen.errors import AssetError, SceneError
 from scenegen.pipeline.stage import Rejection
@@ -114,6 +116,41 @@ def test_pybullet_holds_the_loaded_scene(folder):
         for name, body in bodies.items():
             position = pybullet.getBasePositionAndOrientation(body, client)[0]
             assert np.abs(np.subtract(position, start[name])).max() < 1e-3, name
+    finally:
+        pybullet.disconnect(client)
+
+
+def test_a_single_asset_in_pybullet_is_the_verified_one(out):
+    """Stock loadURDF gives a margin of 1 mm; neither file nor loader may rebound."""
+    asset = plain_assets()[1]
+    folder = asset_folder(out, asset.asset_id)
+    assert {one.get("value") for one in ElementTree.parse(folder / "model.urdf").iter("restitution")} == {"0.0"}
+    assert "against a surface of lateral friction 1" in (folder / "model.urdf").read_text()
+    client = pybullet.connect(pybullet.DIRECT)
+    try:
+        body = load_asset_pybullet(folder, client)
+        inertial = asset.model.root.inertial
+        held = pybullet.getDynamicsInfo(body, -1, client)
+        assert held[0] == pytest.approx(inertial.mass, rel=1e-9)
+        moments = np.linalg.eigvalsh(inertial.inertia)
+        assert sorted(held[2]) == pytest.approx(moments, rel=1e-6)
+        part = asset.model.root.parts[0].material
+        assert held[1] == pytest.approx(pair_friction(part, find_material("oak")).sliding, rel=1e-6)
+        assert held[5] == 0.0
+        centre, _ = pybullet.getBasePositionAndOrientation(body, client)
+        assert centre == pytest.approx(inertial.com, abs=1e-7)
+        ground = pybullet.createCollisionShape(pybullet.GEOM_PLANE, physicsClientId=client)
+        pybullet.createMultiBody(0, ground, physicsClientId=client)
+        rest = asset.rest_poses[0].X_WB
+        start = rest.apply(inertial.com)
+        turned = rest.compose(inertial.principal_pose)
+        w, x, y, z = turned.quaternion
+        pybullet.resetBasePositionAndOrientation(body, start, [x, y, z, w], client)
+        for _ in range(300):
+            pybullet.stepSimulation(client)
+        centre, _ = pybullet.getBasePositionAndOrientation(body, client)
+        # No margin of 1 mm to hover on, nor one to sink by.
+        assert abs(centre[2] - start[2]) < 1e-4 * asset.model.root.size
     finally:
         pybullet.disconnect(client)
 

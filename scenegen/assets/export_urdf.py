@@ -16,6 +16,13 @@ from scenegen.assets.tree import Node, walk_tree
 EFFORT_LIMIT, VELOCITY_LIMIT = 1000.0, 100.0
 """Limits that the format demands of a moving joint [N or N m], [m/s or rad/s]; high enough not to matter."""
 
+CONTACT_COMMENT = (
+    " contact: coefficients against a surface of lateral friction 1 without rolling and spinning friction; Bullet "
+    "multiplies the lateral frictions of two bodies. No rebound, as in the verification. Margins of hulls are not "
+    "those of the verification: scenegen.load_asset_pybullet sets them. "
+)
+"""What a reader of the file has to know of its contact elements."""
+
 
 def urdf_bytes(model: Model) -> bytes:
     """Return a model as URDF whose meshes are files with relative paths.
@@ -23,6 +30,7 @@ def urdf_bytes(model: Model) -> bytes:
     PyBullet computes inertia from the collision shape unless it is loaded with URDF_USE_INERTIA_FROM_FILE.
     """
     root = ET.Element("robot", name=model.name)
+    root.append(ET.Comment(CONTACT_COMMENT))
     materials = {part.material.name: part.material for _, part, _ in part_paths(model)}
     for material in materials.values():
         element = ET.SubElement(root, "material", name=material.name)
@@ -69,7 +77,8 @@ def _add_contact(link: ET.Element, material: Material) -> None:
     ET.SubElement(contact, "lateral_friction", value=spell(material.sliding_friction))
     ET.SubElement(contact, "rolling_friction", value=spell(material.rolling_friction))
     ET.SubElement(contact, "spinning_friction", value=spell(material.torsional_friction))
-    ET.SubElement(contact, "restitution", value=spell(material.restitution))
+    # Verdicts are made without rebound: with the material's value the body would be another than the certified one.
+    ET.SubElement(contact, "restitution", value=spell(0.0))
 
 
 def _add_mesh(link: ET.Element, kind: str, path: str) -> ET.Element:

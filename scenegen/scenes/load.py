@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from physics.check import Check
 from physics.drop_pybullet import PybulletConfig, choose_timestep
-from physics.engine import Placement
+from physics.engine import Placement, World
 from physics.errors import PhysicsError
 from physics.materials import find_material
 from physics.pose import Pose
@@ -22,6 +23,9 @@ from scenegen.scenes.place import KeepOut
 from scenegen.scenes.publish import SCENE_JSON, SCENE_SCHEMA, scene_asset, verify_scene_files
 from scenegen.scenes.scene import Scene, SceneEvent, SceneObject
 from scenegen.scenes.supports import box_model
+
+DROP_GROUND = "oak"
+"""Material of the ground on which assets are dropped for their certificate; its own coefficient is 1 in PyBullet."""
 
 
 def load_scene(folder: Path | str) -> Scene:
@@ -68,11 +72,38 @@ def load_scene_pybullet(folder: Path | str, pybullet: Any, client: int) -> dict[
     Returns:
         PyBullet's body number of every object and piece of furniture by name.
     """
-    scene = load_scene(folder)
-    world, config = scene.world, PybulletConfig()
-    sizes = [body.size for one in scene.objects for body in one.asset.model.bodies]
+    world = load_scene(folder).world
+    owner = _fill_client(world, world, pybullet, client, str(folder))
+    return {name: unique for (unique, link), name in owner.items() if link < 0}
+
+
+def load_asset_pybullet(folder: Path | str, pybullet: Any, client: int) -> int:
+    """Load an asset, its frame at the world's origin, into a connected PyBullet client, as it was verified.
+
+    Args:
+        folder: The asset's folder.
+        pybullet: The imported module.
+        client: What `pybullet.connect` returned.
+
+    Returns:
+        PyBullet's body number.
+    """
+    asset = load_asset(Path(folder))
+    alone = World((Placement(asset.family, asset.model, Pose.identity()),), None)
+    owner = _fill_client(alone, replace(alone, ground=find_material(DROP_GROUND)), pybullet, client, str(folder))
+    return next(unique for unique, link in owner if link < 0)
+
+
+def _fill_client(world: World, contacts: World, pybullet: Any, client: int, source: str) -> dict[tuple[int, int], str]:
+    """Load a world with the settings of verification; friction is fitted to the pairs of `contacts`.
+
+    Returns:
+        Name by PyBullet's body and link number.
+    """
+    config = PybulletConfig()
+    sizes = [body.size for item in world.placements if not item.fixed for body in item.model.bodies]
     slack = config.margin_share * min(sizes, default=1.0)
-    fit, rebounds = fit_surfaces(world, restitution=config.restitution)
+    fit, rebounds = fit_surfaces(contacts, restitution=config.restitution)
     settings = ContactSettings(slack, config.max_speed, config.hull_tolerance, fit, rebounds)
     pybullet.setPhysicsEngineParameter(
         fixedTimeStep=choose_timestep(sizes, world.gravity, config),
@@ -88,8 +119,8 @@ def load_scene_pybullet(folder: Path | str, pybullet: Any, client: int) -> dict[
         loader = Loader(pybullet, client, settings, Path(files), verify=True)
         loader.load(world)
     if loader.warnings:
-        raise SceneError(f"{folder}: PyBullet does not hold the scene as it is: {'; '.join(loader.warnings)}")
-    return {name: unique for (unique, link), name in loader.owner.items() if link < 0}
+        raise SceneError(f"{source}: PyBullet does not hold it as it is: {'; '.join(loader.warnings)}")
+    return loader.owner
 
 
 def _restore(record: dict[str, Any], folder: Path) -> Scene:
