@@ -131,7 +131,8 @@ def _hold_one(
         f"jitter {shake.get('jitter_position', np.nan):.3g} m {shake.get('jitter_angle', np.nan):.3g} rad"
         f"{'; ' + '; '.join(warnings) if warnings else ''}"
     )
-    return _d12(subject, name, value, "1", config.creep_limit, engine.name, undecided=not holds, detail=detail)
+    more = {"floor_value": creep["creep_position"], "floor_limit": floor.creep_position, "floor_unit": "m"}
+    return _d12(subject, name, value, "1", config.creep_limit, engine.name, undecided=not holds, detail=detail, **more)
 
 
 def _pose_change(subject: Subject, pose: RestPose, watch: Watch) -> float:

@@ -11,7 +11,7 @@ from physics.drop_checks import Judge, rest_difference
 from physics.drop_record import Drop, DropConfig, DropRecord, Outcome, RestPose, Start
 from physics.drop_trial import Subject, place_on_plane, simulate_drop, stable_start
 from physics.engine import Engine
-from physics.errors import EngineError
+from physics.errors import EngineError, ModelError
 from physics.floors import EngineFloors, OpenEngine
 from physics.materials import Material
 from physics.model import Model
@@ -36,7 +36,8 @@ def run_drops(
 
     Starts are the most probable stable poses, the upright pose, and random orientations. Each drop ends when the
     body has rested and its jitter is measured. The first `config.held_starts` drops go on for D7 and are repeated at
-    half the time step for D11. An engine that refuses the model gives a failed D14, not an exception.
+    half the time step for D11. An engine that refuses the model, and a body without stable poses (its centre of mass
+    lies outside its hulls), give a failed D14, not an exception.
 
     Args:
         model: One body with hulls and mass properties.
@@ -53,15 +54,18 @@ def run_drops(
     config = config or DropConfig()
     axis = None if symmetry_axis is None else np.asarray(symmetry_axis, dtype=np.float64)
     subject = Subject(model, config, axis)
-    starts = plan_starts(subject, rng)
     judge = Judge(subject, floors.engine, floors)
+    try:
+        starts = plan_starts(subject, rng)
+    except ModelError as error:
+        return _refused(subject, ground, judge, f"the model has no stable pose to be dropped from: {error}")
     try:
         drops, version, timestep = _drop_all(subject, open_engine, ground, starts, held=config.held_starts)
         repeats, _, _ = _drop_all(
             subject, open_engine, ground, starts[: config.held_starts], held=0, timestep_scale=HALF_STEP
         )
     except EngineError as error:
-        return _refused(subject, ground, judge, error)
+        return _refused(subject, ground, judge, f"the engine refused the model: {error}")
     every = (*drops, *repeats)
     return DropRecord(
         model=model.name,
@@ -162,9 +166,9 @@ def _drop_all(
         engine.close()
 
 
-def _refused(subject: Subject, ground: Material, judge: Judge, error: EngineError) -> DropRecord:
-    """Return the record of a model that the engine refuses: D14 fails and nothing else was measured."""
-    check: Check = judge.check("D14", "engine warnings", 1.0, "1", 0.0, detail=f"the engine refused the model: {error}")
+def _refused(subject: Subject, ground: Material, judge: Judge, reason: str) -> DropRecord:
+    """Return the record of a model that cannot be dropped: D14 fails and nothing else was measured."""
+    check: Check = judge.check("D14", "engine warnings", 1.0, "1", 0.0, detail=reason)
     return DropRecord(
         model=subject.model.name,
         engine=judge.floors.engine,

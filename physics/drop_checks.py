@@ -58,7 +58,7 @@ class Judge:
     ) -> Check:
         """Return one check of this subject in this engine."""
         detail = ", ".join(part for part in (drop.name if drop else "", more.pop("detail", "")) if part)
-        return Check(
+        check = Check(
             id=identifier,
             name=name,
             value=float(value),
@@ -70,6 +70,8 @@ class Judge:
             detail=detail,
             **more,
         )
+        excused = check.verdict is Verdict.PASS and replace(check, floor_limit=None).verdict is Verdict.FAIL
+        return replace(check, detail=f"{detail}; within the engine floor") if excused else check
 
     def judge_drop(self, drop: Drop) -> tuple[Check, ...]:
         """Return the checks of one drop; what was not reached is NaN and fails, but for D1 and D7."""
@@ -94,6 +96,7 @@ class Judge:
                 "s",
                 self.subject.settle_limit(drop.start),
                 drop,
+                warn=self.subject.settle_usual,
                 detail=str(drop.outcome),
             ),
         ]
@@ -131,7 +134,7 @@ class Judge:
                 "support margin over L",
                 drop.support_margin / subject.size,
                 "1",
-                config.margin_limit,
+                config.margin_limit if subject.symmetry_axis is None else config.margin_limit_round,
                 drop,
                 # A round body rests on a line: its margin is that of its tessellation.
                 warn=None if rolls else config.margin_warn,
@@ -263,10 +266,14 @@ class Judge:
         else:
             angle, height = rest_difference(self.subject, drop, half)
         config = self.config
+        deepening = max(
+            config.depth_share * drop.penetration, config.depth_floors * self.floor.penetration, config.depth_floor
+        )
         differs = (
             one != two
             or angle > config.rest_angle_limit
             or height > max(config.height_limit * self.subject.thickness, config.height_floor)
+            or abs(drop.penetration - half.penetration) > deepening
         )
         detail = (
             f"{drop.outcome} at {drop.timestep:.3g} s, {half.outcome} at {half.timestep:.3g} s; failing "

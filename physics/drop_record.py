@@ -58,6 +58,8 @@ class DropConfig:
     rim_seconds: float = 20.0
     """Limit of D3 for random starts, which may land on a round rim and roll on it like Euler's disk [s].
 
+    Beyond the limit of stable starts such a drop warns. Random starts of every body get this time, a rim or not.
+
     A rigid circle loses energy by rolling friction alone. Measured on perfect cylinders of 0.03, 0.1 and 0.3 m let go
     from 1 L at 6 to 30 degrees: up to 1.4, 6.7 and 16.2 s in MuJoCo, 1.8, 6.3 and 13.6 s in Bullet."""
     jitter_seconds: float = 1.0
@@ -72,6 +74,8 @@ class DropConfig:
     """States read per tau; the stride is odd, so that jitter of period two is seen [1]."""
     sample_seconds: float = 0.01
     """Longest time between two states that are read [s]."""
+    impact_steps: int = 20
+    """Steps after first contact of which every one is read for D2 [1]."""
     cpu_seconds: float = 60.0
     """Processor time of one drop beyond which it is stopped and D14 fails [s]."""
 
@@ -85,8 +89,10 @@ class DropConfig:
     """D4: engine floors of rest penetration that always pass [1]."""
     load_limit: float = 0.01
     """D5: deviation of the supporting force from the weight, as a share of the weight [1]."""
-    margin_limit: float = -1e-3
-    """D5: distance of the projected centre of mass inside the support polygon, as a share of L [1].
+    margin_limit: float = 0.0
+    """D5: distance of the projected centre of mass inside the support polygon, as a share of L [1]."""
+    margin_limit_round: float = -1e-3
+    """D5: the same for a body with a declared symmetry axis [1].
 
     Less than zero by the rolling friction of a line contact, a length of about 0.1 mm per 100 mm."""
     margin_warn: float = 0.01
@@ -105,6 +111,12 @@ class DropConfig:
     """D11, D12: difference of the heights of the centre of mass as a share of l [1]."""
     height_floor: float = 5e-4
     """D11, D12: difference of heights that always passes [m]."""
+    depth_share: float = 0.3
+    """D11: change of the rest depth at half the time step, as a share of the depth [1]."""
+    depth_floors: float = 3.0
+    """D11: change of the rest depth that always passes, in engine floors of rest depth [1]."""
+    depth_floor: float = 1e-4
+    """D11: change of the rest depth that always passes [m]."""
     standing_angle: float = math.radians(20.0)
     """A body with a symmetry axis stands when the axis is this close to the vertical; then nothing is exempt [rad]."""
     rolling_speed: float = 0.2

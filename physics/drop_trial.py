@@ -102,11 +102,16 @@ class Subject:
         """Speed scale v* = sqrt(g L) [m/s]."""
         return float(np.sqrt(self.size * self.g))
 
-    def settle_limit(self, start: Start) -> float:
-        """Return the limit of D3 [s]; longer for a drop that may land on a round rim."""
+    @property
+    def settle_usual(self) -> float:
+        """Time in which a body without a round rim rests after contact [s]."""
         config = self.config
-        limit = min(config.settle_taus * self.tau + config.settle_seconds, config.settle_cap)
-        return limit if start.stable_index >= 0 else max(limit, config.rim_seconds)
+        return min(config.settle_taus * self.tau + config.settle_seconds, config.settle_cap)
+
+    def settle_limit(self, start: Start) -> float:
+        """Return the limit of D3 [s]; longer for a random start, which may land on a round rim."""
+        usual = self.settle_usual
+        return usual if start.stable_index >= 0 else max(usual, self.config.rim_seconds)
 
     def world(self, ground: Material | None) -> World:
         """Return the world of a drop: this model above a half-space."""
@@ -194,9 +199,7 @@ def simulate_drop(engine: Engine, subject: Subject, start: Start, *, creep: bool
     try:
         watch.advance(0)
         measured["free_fall_error"] = _fall(watch, start)
-        outcome, settle_seconds = _settle(
-            watch, math.sqrt(2 * start.clearance / subject.g), subject.settle_limit(start)
-        )
+        outcome, settle_seconds = settle(watch, math.sqrt(2 * start.clearance / subject.g), subject.settle_limit(start))
         measured["settle_seconds"] = settle_seconds
         measured["energy_gain"] = _energy_gain(watch, start)
         if outcome.settled:
@@ -256,7 +259,7 @@ def _fall(watch: Watch, start: Start) -> float:
     return worst
 
 
-def _settle(watch: Watch, contact_time: float, limit: float) -> tuple[Outcome, float]:
+def settle(watch: Watch, contact_time: float, limit: float) -> tuple[Outcome, float]:
     """Step until the body is quiet and its jitter is within D6; return the outcome and the time since contact [s]."""
     config, subject = watch.subject.config, watch.subject
     dt = watch.engine.timestep
@@ -264,8 +267,11 @@ def _settle(watch: Watch, contact_time: float, limit: float) -> tuple[Outcome, f
     quiet_from = -1
     next_look = 0.0
     patience = max(config.quiet_seconds, config.jitter_seconds) + config.jitter_patience
+    impact = int(contact_time / dt)
     while True:
-        moment = watch.advance(stride)
+        # Every step about the first contact is read, where energy is gained if anywhere (D2).
+        striking = impact - 2 <= watch.steps < impact + config.impact_steps
+        moment = watch.advance(1 if striking else min(stride, max(impact - 2 - watch.steps, 0) or stride))
         elapsed = watch.time - contact_time
         if moment.com[2] < -subject.size:
             return Outcome.ESCAPED, max(elapsed, math.nextafter(limit, math.inf))
@@ -452,14 +458,17 @@ def _support(watch: Watch) -> dict[str, float]:
         )
         forces = contacts.forces * on_body[:, None]
         load += float(-(forces @ gravity).sum()) / (subject.g * weight)
-        pressing = with_ground & (contacts.distances <= TOUCHING * subject.size)
+        loaded = np.linalg.norm(contacts.forces, axis=1) > 0
+        pressing = with_ground & loaded & (contacts.distances <= TOUCHING * subject.size)
         points.append(contacts.positions[pressing])
         count = max(count, int(pressing.sum()))
         if len(contacts.distances):
             depth = max(depth, float(-contacts.distances.min()))
     corners = moment.X_WB.apply(subject.corners)
     lowest = float(corners[:, 2].min())
-    if count:  # a body without any contact has no support, however near its corners are
+    # A body without any loaded contact has no support, however near its corners are. Corners are taken from all
+    # hulls, since contacts do not name theirs; a corner at TOUCHING is in contact but for that distance.
+    if count:
         points.append(corners[corners[:, 2] <= lowest + TOUCHING * subject.size])
     footprint = np.concatenate(points)[:, :2]
     return {

@@ -24,6 +24,7 @@ from physics.drop_trial import (
     is_quiet,
     place_on_plane,
     put_at,
+    settle,
     simulate_drop,
     slows_down,
 )
@@ -374,3 +375,67 @@ def test_a_lying_cylinder_that_slides_or_spins_does_not_hold(engine: str) -> Non
     running.close()
     assert crept["slide"]["creep_position"] > subject.config.creep_limit * subject.size
     assert crept["yaw"]["creep_angle"] > subject.config.creep_angle_limit
+
+
+def test_a_centre_of_mass_outside_the_hulls_is_a_failed_check() -> None:
+    inertial = CUBE.root.inertial
+    outside = MassProperties(inertial.mass, inertial.com + np.array([0.2, 0.0, 0.0]), inertial.inertia)
+    record = drop(Model("cube", (dataclasses.replace(CUBE.root, mass_properties=outside),)), "mujoco")
+    assert failing(record) == {"D14"} and not record.drops
+    assert "outside its collision hulls" in record.checks[0].detail
+
+
+def test_a_check_that_only_its_floor_saves_says_so() -> None:
+    judge = Judge(Subject(CUBE, DropConfig()), "mujoco", floors("mujoco"))
+    saved = judge.check("D6", "jitter", 2.0, "1", 1.0, floor_value=2e-6, floor_limit=3e-6, floor_unit="m")
+    passed = judge.check("D6", "jitter", 0.5, "1", 1.0, floor_value=2e-6, floor_limit=3e-6, floor_unit="m")
+    failed = judge.check("D6", "jitter", 2.0, "1", 1.0, floor_value=4e-6, floor_limit=3e-6, floor_unit="m")
+    assert [check.verdict for check in (saved, passed, failed)] == [Verdict.PASS, Verdict.PASS, Verdict.FAIL]
+    assert ["within the engine floor" in check.describe() for check in (saved, passed, failed)] == [True, False, False]
+
+
+def test_a_rest_depth_that_depends_on_the_time_step_is_undecided() -> None:
+    subject = Subject(CUBE, DropConfig())
+    running = opener("mujoco")(subject.world(REFERENCE_MATERIAL))
+    rested = simulate_drop(running, subject, plan_starts(subject, np.random.default_rng(0))[0], creep=True)
+    running.close()
+    judge = Judge(subject, "mujoco", floors("mujoco"))
+    verdicts = []
+    for depth in (rested.penetration + 0.9e-4, rested.penetration + 3e-4):
+        half = dataclasses.replace(rested, penetration=depth)
+        verdicts += [check.verdict for check in judge.judge([rested], [half]) if check.id == "D11"]
+    assert verdicts == [Verdict.PASS, Verdict.UNDECIDED]
+
+
+def test_settling_late_warns_after_a_random_start_and_fails_after_a_stable_one() -> None:
+    subject = Subject(CUBE, DropConfig())
+    stable, *_, random = plan_starts(subject, np.random.default_rng(0))
+    judge = Judge(subject, "mujoco", floors("mujoco"))
+    verdicts = []
+    for start, seconds in ((stable, 4.0), (stable, 6.0), (random, 4.0), (random, 6.0), (random, 21.0)):
+        late = Drop(start, Outcome.RESTED, 1e-3, 0, None, np.full(3, np.nan), settle_seconds=seconds)
+        verdicts += [check.verdict for check in judge.judge_drop(late) if check.id == "D3"]
+    assert verdicts == [Verdict.PASS, Verdict.FAIL, Verdict.PASS, Verdict.WARN, Verdict.FAIL]
+
+
+def test_a_centre_of_mass_beyond_the_support_fails_without_a_declared_axis() -> None:
+    start = plan_starts(Subject(CUBE, DropConfig()), np.random.default_rng(0))[0]
+    beyond = Drop(start, Outcome.RESTED, 1e-3, 0, None, np.full(3, np.nan), load=1.0, support_margin=-5e-5)
+    verdicts = []
+    for axis in (None, np.array([0.0, 0.0, 1.0])):
+        checks = Judge(Subject(CUBE, DropConfig(), axis), "mujoco", floors("mujoco")).judge_drop(beyond)
+        verdicts += [check.verdict is Verdict.FAIL for check in checks if check.name == "support margin over L"]
+    assert verdicts == [True, False]
+
+
+def test_every_step_about_the_first_contact_is_read() -> None:
+    subject = Subject(CUBE, DropConfig())
+    running = opener("mujoco")(subject.world(REFERENCE_MATERIAL))
+    watch = Watch(running, subject)
+    put_at(running, Pose.translation(0, 0, 0.1))
+    watch.advance(0)
+    contact = float(np.sqrt(2 * 0.1 / subject.g))
+    settle(watch, contact, 3.0)
+    first = int(contact / running.timestep)
+    running.close()
+    assert set(range(first - 1, first + subject.config.impact_steps)) <= {moment.steps for moment in watch.moments}

@@ -58,3 +58,14 @@ def test_reference_solids_stand_on_the_plane() -> None:
         assert model.root.size == pytest.approx(0.1)
         assert model.root.parts[0].surface.volume > 0
     assert bodies.cylinder().root.parts[0].surface.volume > 0
+
+
+@pytest.mark.parametrize(
+    "config",
+    [DropConfig(jitter_angle_limit=1e-15, jitter_patience=0.1), DropConfig(creep_angle_limit=1e-15)],
+    ids=("jitter", "creep"),
+)
+def test_a_solid_that_turns_at_rest_gives_no_floors(config: DropConfig) -> None:
+    # Angles of a real drop against limits below them; jitter_patience lets the drop end although D6 never holds.
+    with pytest.raises(EngineError, match=r"(jitters|creeps) by .* rad at rest, expected at most"):
+        measure_floors(opener("mujoco"), config=config, sizes=(0.1,))
