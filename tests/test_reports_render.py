@@ -20,7 +20,13 @@ from physics.pose import Pose
 from scenegen.assets.corner_normals import corner_normals, split_vertices
 from scenegen.errors import ReportError
 from scenegen.reports.camera import Camera, frame_camera
-from scenegen.reports.figures import depth_image, write_asset_sheet, write_scene_pictures
+from scenegen.reports.figures import (
+    _best_directions,
+    _stage_bounds,
+    depth_image,
+    write_asset_sheet,
+    write_scene_pictures,
+)
 from scenegen.reports.light import tone_map
 from scenegen.reports.picture import contact_sheet, png_bytes
 from scenegen.reports.render import RenderConfig, RenderObject, render, render_model, render_world, world_bounds
@@ -203,7 +209,9 @@ def test_scene_pictures_and_asset_sheet_are_written(tmp_path):
     labels = np.array(Image.open(tmp_path / "scene" / "first_segmentation.png"))
     depth = np.array(Image.open(tmp_path / "scene" / "first_depth.png"))
     assert set(np.unique(labels)) <= {0, 1, 2, 3} and {2, 3} <= set(np.unique(labels))
-    picture = render_world(world, width=48, height=32, direction=(0.95, -1.45, 0.95))
+    bounds = _stage_bounds(world, None)
+    first, _ = _best_directions(world, None, bounds)
+    picture = render_world(world, camera=frame_camera(bounds, direction=first, width=48, height=32))
     assert np.array_equal(depth_image(picture), depth) and depth[labels == 0].max(initial=0) == 0
     assert write_asset_sheet([model(cube())] * 2, ["a", "b"], tmp_path / "sheet.png", size=32).is_file()
     with pytest.raises(ReportError, match="no assets"):
