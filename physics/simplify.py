@@ -36,6 +36,8 @@ class SimplifyConfig:
     """Least area of a face over L^2, as in check G6."""
     face_height: float = ValidityConfig.face_height
     """Least height of a face over its longest edge, as in check G6."""
+    fold_angle: float = 2.44
+    """Faces of an edge turn by at most so much [rad], or as much as in the original; from 2.62 on, G7 sees a wall."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,8 @@ def _measure(mesh: Mesh, candidate: Mesh, tolerance: float, config: SimplifyConf
                 f"a face has area {area:.3g} L^2 and height {height:.3g} of its edge, limits {config.face_area:g} and "
                 f"{config.face_height:g}"
             )
+        elif (turn := sharpest_turn(candidate)) > max(config.fold_angle, sharpest_turn(mesh)):
+            reason = f"the surface folds back by {turn:.3g} rad at an edge, limit {config.fold_angle:g} rad"
     if not reason:
         cuts, _ = count_self_intersections(candidate.vertices, candidate.faces)
         if cuts:
@@ -161,6 +165,20 @@ def _compare_topology(mesh: Mesh, candidate: Mesh) -> str:
             f"before {before.shell_count} of genus {before.genus:g}"
         )
     return ""
+
+
+def sharpest_turn(mesh: Mesh) -> float:
+    """Return the largest angle between the normals of two faces at an edge of a closed manifold [rad].
+
+    A collapse can fold a strip of the surface over its neighbour without cutting it: a blade that is not in the solid.
+    """
+    a, b, c = np.moveaxis(mesh.triangles, 1, 0)
+    normals = np.cross(b - a, c - a)
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    edges = np.sort(np.concatenate([mesh.faces[:, [k, k - 2]] for k in range(3)]), axis=1)
+    owner = np.tile(np.arange(len(mesh.faces)), 3)[np.lexsort(edges.T)]
+    cosine = np.einsum("ei,ei->e", normals[owner[::2]], normals[owner[1::2]])
+    return float(np.arccos(np.clip(cosine.min(), -1.0, 1.0)))
 
 
 def _distance(from_mesh: Mesh, to_mesh: Mesh, samples: int) -> float:

@@ -4,15 +4,17 @@ import numpy as np
 import pytest
 import solids
 
+from generators.procedural import ProceduralGenerator
 from generators.surface import SurfaceMethod, extract_surface, field_normals
 from generators.volume import SparseVolume
 from physics.check import Verdict, overall_verdict
 from physics.errors import MeshError
 from physics.mesh import Mesh
-from physics.simplify import SimplifyConfig, simplify_mesh
+from physics.simplify import SimplifyConfig, sharpest_turn, simplify_mesh
 from physics.slivers import flip_slivers
 from physics.topology import trace_topology
 from physics.validity import check_validity, face_quality
+from scenegen.provenance import item_rng
 
 
 def cup(count: int) -> SparseVolume:
@@ -104,3 +106,36 @@ def test_flat_triangle_on_a_side_is_turned_away():
     turned = flip_slivers(vertices, faces, face_height=1e-3)
     assert face_quality(vertices, turned)[1].min() > 0.1
     assert trace_topology(turned, 9).closed and Mesh(vertices, turned).volume == pytest.approx(1)
+
+
+def test_sharpest_turn_of_a_box_is_a_right_angle():
+    assert sharpest_turn(solids.box().mesh) == pytest.approx(np.pi / 2, abs=1e-12)
+
+
+@pytest.mark.parametrize("angle", [0.05, 0.3, 0.7])
+def test_sharpest_turn_of_a_wedge_is_that_of_its_blade(angle):
+    assert sharpest_turn(wedge(angle)) == pytest.approx(np.pi - angle, abs=1e-9)
+
+
+def test_blade_of_the_original_may_stay():
+    assert not simplify_mesh(wedge(0.2), tolerance=1e-5).fallback
+
+
+def test_collapse_that_folds_the_surface_is_refused():
+    """A board that meets a panel a hundredth of a voxel off: a full collapse leaves a blade 0.5 um thick there."""
+    shelf = ProceduralGenerator().generate("shelf", rng=item_rng(1, "object_00012", "generate"), resolution=128)
+    volume = shelf.bodies[0].parts[0].volume
+    mesh = extract_surface(volume)
+    result = simplify_mesh(mesh, tolerance=0.1 * volume.voxel_size)
+    assert "folds back" in result.deviations[0].reason
+    assert not result.fallback and sharpest_turn(result.mesh) < SimplifyConfig.fold_angle
+    (wall,) = (c for c in check_validity(result.mesh, body="shelf", declared_genus=None) if c.id == "G7")
+    assert wall.value > 0.02 and wall.verdict is Verdict.PASS
+
+
+def wedge(angle: float) -> Mesh:
+    """A prism over a triangle with one sharp corner [rad]."""
+    tip, long, wide = (0.0, 0.0), (0.1, 0.0), (0.1, 0.1 * np.tan(angle))
+    vertices = np.array([(*corner, z) for z in (0.0, 0.05) for corner in (tip, long, wide)])
+    sides = [face for k in range(3) for face in ((k, (k + 1) % 3, (k + 1) % 3 + 3), (k, (k + 1) % 3 + 3, k + 3))]
+    return Mesh(vertices, np.array([(0, 2, 1), (3, 4, 5), *sides], dtype=np.int32))
