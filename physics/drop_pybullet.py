@@ -41,6 +41,10 @@ class PybulletConfig:
     here, a body on the ground plane rests at its true height (measured: within 1e-5 L from 2 mm to 2 m)."""
     solver_iterations: int = 100
     """Iterations of the contact solver per step [1]."""
+    residual_threshold: float = 0.0
+    """Squared impulse below which the solver stops iterating [N^2 s^2]. PyBullet's 1e-7 is absolute: the impulses of a
+    body of 100 g are smaller from the start, so that it is never solved to the end and slides for ever (measured on a
+    cube of 100 mm: 3.7e-4 L in 5 s, against 4e-13 L with 0)."""
     restitution: bool = False
     """True to let contacts rebound by the pair's restitution; verdicts are made without rebound."""
     rebound_speed: float = 0.01
@@ -244,6 +248,7 @@ class PybulletEngine:
         self._p.setPhysicsEngineParameter(
             fixedTimeStep=self._timestep,
             numSolverIterations=self._config.solver_iterations,
+            solverResidualThreshold=self._config.residual_threshold,
             enableFileCaching=0,
             deterministicOverlappingPairs=1,
             contactSlop=self._slack,

@@ -108,6 +108,7 @@ def _fill_client(world: World, contacts: World, pybullet: Any, client: int, sour
     pybullet.setPhysicsEngineParameter(
         fixedTimeStep=choose_timestep(sizes, world.gravity, config),
         numSolverIterations=config.solver_iterations,
+        solverResidualThreshold=config.residual_threshold,
         enableFileCaching=0,
         deterministicOverlappingPairs=1,
         contactSlop=slack,
