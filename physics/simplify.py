@@ -14,6 +14,7 @@ from physics.mesh import Mesh
 from physics.slivers import flip_slivers
 from physics.topology import trace_topology
 from physics.validity import ValidityConfig, count_self_intersections, face_quality, manifold_of
+from physics.wall import WallConfig, thinnest_wall
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,9 @@ class SimplifyConfig:
     face_height: float = ValidityConfig.face_height
     """Least height of a face over its longest edge, as in check G6."""
     fold_angle: float = 1.9
-    """Faces at an edge turn by at most so much [rad], or as much as in the original.
-
-    Seen: one fold of 3.1 rad and pairs of 2.3 rad enclose blades 0.5 to 20 um thick, which G7 takes for walls."""
+    """Where faces at an edge turn by more [rad], and by more than in the original, the thinnest wall is compared."""
+    wall_share: float = 0.5
+    """Least thickness of the thinnest wall over that of the original, where the surface folds."""
 
 
 @dataclass(frozen=True)
@@ -141,12 +142,12 @@ def _measure(mesh: Mesh, candidate: Mesh, tolerance: float, config: SimplifyConf
                 f"a face has area {area:.3g} L^2 and height {height:.3g} of its edge, limits {config.face_area:g} and "
                 f"{config.face_height:g}"
             )
-        elif (turn := sharpest_turn(candidate)) > max(config.fold_angle, sharpest_turn(mesh)):
-            reason = f"the surface folds back by {turn:.3g} rad at an edge, limit {config.fold_angle:g} rad"
     if not reason:
         cuts, _ = count_self_intersections(candidate.vertices, candidate.faces)
         if cuts:
             reason = f"{cuts} pairs of faces cut each other"
+    if not reason:
+        reason = _find_blade(mesh, candidate, config)
     if not reason:
         distance = max(
             _distance(mesh, candidate, config.distance_samples), _distance(candidate, mesh, config.distance_samples)
@@ -154,6 +155,20 @@ def _measure(mesh: Mesh, candidate: Mesh, tolerance: float, config: SimplifyConf
         if not distance <= config.distance_factor * tolerance:
             reason = f"surfaces are {distance:.3g} m apart, limit {config.distance_factor * tolerance:.3g} m"
     return Deviation(tolerance, len(candidate.faces), volume, distance, cuts, reason)
+
+
+def _find_blade(mesh: Mesh, candidate: Mesh, config: SimplifyConfig) -> str:
+    """Return why a candidate has a blade that is not in the solid: a strip folded over its neighbour, uncut by it.
+
+    Seen: one fold of 3.1 rad, and pairs of 2.3 rad, around blades 0.5 to 20 um thick.
+    """
+    turn = sharpest_turn(candidate)
+    if turn <= max(config.fold_angle, sharpest_turn(mesh)):
+        return ""
+    walls = [thinnest_wall(m.vertices, m.faces.astype(np.int64), WallConfig()).thickness for m in (candidate, mesh)]
+    if walls[0] >= config.wall_share * walls[1]:
+        return ""
+    return f"the surface folds back by {turn:.3g} rad around a wall of {walls[0]:.3g} m, before {walls[1]:.3g} m"
 
 
 def _compare_topology(mesh: Mesh, candidate: Mesh) -> str:
@@ -170,10 +185,7 @@ def _compare_topology(mesh: Mesh, candidate: Mesh) -> str:
 
 
 def sharpest_turn(mesh: Mesh) -> float:
-    """Return the largest angle between the normals of two faces at an edge of a closed manifold [rad].
-
-    A collapse can fold a strip of the surface over its neighbour without cutting it: a blade that is not in the solid.
-    """
+    """Return the largest angle between the normals of two faces at an edge of a closed manifold [rad]."""
     a, b, c = np.moveaxis(mesh.triangles, 1, 0)
     normals = np.cross(b - a, c - a)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), np.finfo(np.float64).tiny)

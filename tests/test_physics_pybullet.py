@@ -170,7 +170,9 @@ def test_rests_at_its_true_height_without_rocking(size: float, shape: tuple[floa
 def test_resting_cube_does_not_creep(size: float) -> None:
     """At PyBullet's residual threshold it slides by 3.7e-4 of its size in 5 s, as the solver stops before the end."""
     body = make_body(solids.box((size, size, size)).mesh)
-    with open_pybullet(on_ground(body, Pose.from_axis_angle(np.array([0, 0, 1.0]), 0.3, np.array([0, 0, 0.51 * size])))) as engine:
+    with open_pybullet(
+        on_ground(body, Pose.from_axis_angle(np.array([0, 0, 1.0]), 0.3, np.array([0, 0, 0.51 * size])))
+    ) as engine:
         engine.step(int(2 / engine.timestep))
         before = engine.state().positions[0]
         engine.step(int(5 / engine.timestep))
