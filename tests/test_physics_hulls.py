@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from physics.check import Verdict, overall_verdict
+from physics.coacd_run import ChildLimits, CoacdConfig, coacd_hulls
 from physics.errors import HullError as HullFault
 from physics.hull_error import arrays, hull_checks
-from physics.hulls import CoacdConfig, HullConfig, Rung, decompose_body, decompose_mesh
+from physics.hulls import HullConfig, Rung, decompose_body, decompose_mesh
+from physics.isolate import ChildTimedOut
 from physics.materials import find_material
 from physics.mesh import Mesh
 from physics.model import Body, Part
@@ -132,13 +134,27 @@ def test_ladder_goes_on_after_a_failure_and_says_why():
     assert "H4" in result.fallback
 
 
-def test_a_child_that_misses_its_deadline_costs_one_attempt():
+def test_a_child_that_uses_up_its_cpu_time_costs_one_attempt():
     rungs = (Rung("slow", CoacdConfig(iterations=100000), after=Verdict.PASS), Rung("cuts", CutConfig()))
-    result = decompose_mesh(cross(), config=HullConfig(ladder=rungs, deadline_s=0.5))
+    limits = ChildLimits(cpu_s=0.5)
+    result = decompose_mesh(cross(), config=HullConfig(ladder=rungs, child=limits))
     assert result.rung == "cuts"
-    assert "no answer within 0.5 s" in result.attempts[0].failures[0]
+    assert "SIGXCPU" in result.attempts[0].failures[0]
     with pytest.raises(HullFault, match="no method returned hulls"):
-        decompose_mesh(cross(), config=HullConfig(ladder=rungs[:1], deadline_s=0.5))
+        decompose_mesh(cross(), config=HullConfig(ladder=rungs[:1], child=limits))
+
+
+def test_a_machine_that_is_too_slow_is_an_error_and_no_reason_for_other_hulls():
+    rungs = (Rung("slow", CoacdConfig(iterations=100000), after=Verdict.PASS), Rung("cuts", CutConfig()))
+    with pytest.raises(ChildTimedOut, match=r"no answer within 0\.6 s"):
+        decompose_mesh(cross(), config=HullConfig(ladder=rungs, child=ChildLimits(cpu_s=0.5, wall_s=0.6)))
+
+
+def test_cpu_time_is_counted_anew_for_each_run():
+    vertices, faces = arrays(l_bar_solid())
+    limits = ChildLimits(cpu_s=2.0)
+    for _ in range(12):
+        assert coacd_hulls(vertices, faces, CoacdConfig(), 64, limits)
 
 
 def test_bad_meshes_are_refused_before_anything_runs():
