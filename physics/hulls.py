@@ -45,6 +45,8 @@ ALGORITHM = "4"
 
 MOST_GROWTH = 1.08
 """A hull that lost corners grows by this factor at most to have its volume back [1]; a ball needs 1.03."""
+MOST_OUTWARDS = 0.006
+"""It grows beyond what it stands for by this at most [L]."""
 
 
 @dataclass(frozen=True)
@@ -284,23 +286,24 @@ def _with_few_vertices(hull: Any, most: int, error: float) -> list[Any]:
         middle = float(corners[:, axis].min() + corners[:, axis].max()) / 2
         halves = hull.split_by_plane(tuple(np.eye(3)[axis]), middle)
         return [part for half in halves for part in _with_few_vertices(half.hull(), most, error)]
-    return [_grown(inner, hull.volume(), corners)]
+    return [_grown(inner, hull, corners)]
 
 
-def _grown(inner: Any, volume: float, corners: np.ndarray) -> Any:
+def _grown(inner: Any, hull: Any, corners: np.ndarray) -> Any:
     """Return a hull grown about its centre to a volume, within the box of the corners that it stands for.
 
-    It then errs as much outwards as inwards.
+    It then errs as much outwards as inwards, and by no more than `MOST_OUTWARDS`.
     """
     from manifold3d import Manifold
 
     vertices, low, high = arrays(inner)[0], corners.min(axis=0), corners.max(axis=0)
-    centre = vertices.mean(axis=0)
+    centre, volume = vertices.mean(axis=0), hull.volume()
     grown, least, most = inner, 1.0, MOST_GROWTH
     for _ in range(8):
         growth = (least + most) / 2
         grown = Manifold.hull_points(np.clip(centre + growth * (vertices - centre), low, high))
-        least, most = (growth, most) if grown.volume() < volume else (least, growth)
+        small = grown.volume() < volume and _heights(hull, arrays(grown)[0]).max() < MOST_OUTWARDS
+        least, most = (growth, most) if small else (least, growth)
     return grown
 
 
