@@ -45,8 +45,10 @@ ALGORITHM = "4"
 
 MOST_GROWTH = 1.08
 """A hull that lost corners grows by this factor at most to have its volume back [1]; a ball needs 1.03."""
-MOST_OUTWARDS = 0.006
+MOST_OUTWARDS = 0.012
 """It grows beyond what it stands for by this at most [L]."""
+SAME_DEPTH = 0.01
+"""Depths that differ by this share are of one place [1]."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,7 @@ def decompose_mesh(
     farthest = farthest_allowed(config.limits, size=size, graspable=is_graspable(mesh, graspable, config.limits))
     attempts: list[Attempt] = []
     best: tuple[tuple, HullResult, Verdict] | None = None
+    deepest = np.inf  # distance of the solid's surface to that of the last hulls
     for rung in _rungs(solid, config):
         if best is not None and SEVERITY.index(best[2]) < SEVERITY.index(rung.after):
             continue
@@ -180,8 +183,9 @@ def decompose_mesh(
         rank = (SEVERITY.index(verdict), len(_failures(checks)), len(hulls))
         if best is None or rank < best[0]:
             best = (rank, HullResult(hulls, measured, rung.name, (), None), verdict)
-        if verdict is Verdict.PASS or _many(checks):
+        if verdict is Verdict.PASS or _many(checks) or _stuck(deepest, measured.inward_max, farthest):
             break
+        deepest = measured.inward_max
     if best is None:
         raise HullFault(f"{name}: no method returned hulls: {'; '.join(str(a.failures) for a in attempts)}")
     chosen = best[1]
@@ -340,6 +344,11 @@ def _many(checks: Sequence[Check]) -> bool:
     return overall_verdict(checks) is Verdict.WARN and any(
         check.name == "hulls" and check.verdict is Verdict.WARN for check in checks
     )
+
+
+def _stuck(before: float, now: float, limit: float) -> bool:
+    """Whether finer hulls left the same place of the solid too deep inside: a gap that no hulls this large spare."""
+    return min(before, now) > limit and abs(now - before) < SAME_DEPTH * before
 
 
 def _failures(checks: Sequence[Check]) -> tuple[str, ...]:
