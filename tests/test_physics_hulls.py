@@ -17,7 +17,7 @@ from physics.isolate import ChildTimedOut
 from physics.materials import find_material
 from physics.mesh import Mesh
 from physics.model import Body, Part
-from physics.plane_cuts import CutConfig, simplified
+from physics.plane_cuts import CutConfig, _is_near, simplified
 
 SOLID = m3.Manifold
 CUTS = HullConfig(ladder=(Rung("cuts", CutConfig(), after=Verdict.PASS),))
@@ -118,6 +118,15 @@ def test_simplification_keeps_a_fine_torus_a_torus():
     np.testing.assert_array_equal(arrays(first)[0], arrays(second)[0])
 
 
+def test_a_simplification_that_leaves_a_flap_is_refused():
+    """Both surfaces must be near the other: quadric collapse can leave a face that stands off 0.03 L."""
+    bar = l_bar_solid().scale((10, 10, 10))
+    flap = bar + SOLID.cube((1.0, 0.001, 0.03)).translate((0, 0.2, 0.4))
+    assert not _is_near(flap, bar, CutConfig(simplify_volume=1.0))
+    assert not _is_near(bar, flap, CutConfig(simplify_volume=1.0))
+    assert _is_near(bar, bar, CutConfig())
+
+
 def test_coacd_runs_in_a_child_and_is_the_same_on_every_run():
     config = HullConfig(ladder=(Rung("coacd", CoacdConfig(), after=Verdict.PASS),))
     first, second = (decompose_mesh(l_bar(), config=config) for _ in range(2))
@@ -132,6 +141,19 @@ def test_ladder_goes_on_after_a_failure_and_says_why():
     assert result.rung == "cuts"
     assert [a.rung for a in result.attempts] == ["one", "cuts"]
     assert "H4" in result.fallback
+
+
+def test_ladder_ends_where_finer_hulls_leave_the_same_place_too_deep():
+    one = CutConfig(most_pieces=1)
+    rungs = (Rung("one", one, after=Verdict.PASS), Rung("one again", one), Rung("cuts", CutConfig()))
+    assert [a.rung for a in decompose_mesh(mug(), config=HullConfig(ladder=rungs)).attempts] == ["one", "one again"]
+
+
+def test_a_hull_that_lost_corners_stays_near_the_solid():
+    disc = SOLID.cylinder(0.03, 1.0, circular_segments=256) + SOLID.cylinder(0.3, 0.2, circular_segments=128)
+    error = decompose_mesh(mesh_of(disc), config=CUTS).error
+    assert error.most_vertices <= 64
+    assert error.outward_max < 0.02
 
 
 def test_a_child_that_uses_up_its_cpu_time_costs_one_attempt():
