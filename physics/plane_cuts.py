@@ -186,8 +186,8 @@ def _is_near(coarse: Any, solid: Any, config: CutConfig) -> bool:
     if coarse.genus() != solid.genus() or abs(coarse.volume() / solid.volume() - 1) > config.simplify_volume:
         return False
     (v, f), (w, g) = solid_arrays(coarse), solid_arrays(solid)
-    there = igl.point_mesh_squared_distance(w, v, f)[0]
-    back = igl.point_mesh_squared_distance(np.concatenate([v, v[f].mean(axis=1)]), w, g)[0]
+    there = np.asarray(igl.point_mesh_squared_distance(w, v, f)[0])
+    back = np.asarray(igl.point_mesh_squared_distance(np.concatenate([v, v[f].mean(axis=1)]), w, g)[0])
     return max(there.max(), back.max()) < config.simplify_distance**2
 
 
