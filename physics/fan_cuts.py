@@ -12,6 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
+PLACES = np.array([[1 / 3, 1 / 3, 1 / 3], [0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]])
+"""Where a face is looked at, as weights of its corners: the middle of a large flat face turns about much."""
+
 
 @dataclass(frozen=True)
 class FanConfig:
@@ -22,7 +25,7 @@ class FanConfig:
     tangential: float = 0.25
     """A face turns about the axis when its unit normal has at most this part along the circle [1]."""
     least_share: float = 0.8
-    """Share of the surface that must turn about the axis [1]."""
+    """Share of the surface, as seen from the side, that must turn about the axis [1]."""
     least_hollow: float = 0.12
     """Share of the surface that must face the axis [1]; without it there is nothing that one hull would fill."""
     facing: float = 0.5
@@ -55,7 +58,9 @@ def fan_planes(
     cross = np.cross(b - a, c - a)
     double = np.linalg.norm(cross, axis=1)
     valid = double > 0
-    normal, area, centre = cross[valid] / double[valid, None], double[valid], ((a + b + c) / 3)[valid]
+    corners = np.stack([a, b, c], axis=1)[valid]
+    centre = np.concatenate([np.einsum("k,fkx->fx", weight, corners) for weight in PLACES])
+    normal, area = np.tile(cross[valid] / double[valid, None], (len(PLACES), 1)), np.tile(double[valid], len(PLACES))
     best: tuple[float, list[tuple[np.ndarray, float]]] = (0.0, [])
     for direction in directions:
         e1 = np.cross(direction, np.eye(3)[int(np.argmin(np.abs(direction)))])
@@ -68,7 +73,8 @@ def fan_planes(
         outward = (p - origin) / r[:, None]
         turns = np.abs(n[:, 1] * outward[:, 0] - n[:, 0] * outward[:, 1]) < config.tangential
         hollow = turns & ((n * outward).sum(axis=1) < -config.facing)
-        share, inner = (float(area[which].sum() / area.sum()) for which in (turns, hollow))
+        sideways = area * np.linalg.norm(n, axis=1)  # a face across the axis turns about every one beside it too
+        share, inner = float(sideways[turns].sum() / sideways.sum()), float(area[hollow].sum() / area.sum())
         if share < config.least_share or inner < config.least_hollow or share <= best[0] + config.clearly:
             continue
         radius = _percentile(r[hollow], area[hollow], config.percentile)

@@ -16,6 +16,7 @@ from jaxtyping import Float64
 
 from physics.check import Check
 from physics.errors import HullError as HullFault
+from physics.hull_holes import HoleConfig, narrow_holes
 from physics.hull_openings import OpeningConfig, clear_share
 from physics.mesh import Mesh
 
@@ -65,6 +66,8 @@ class HullErrorConfig:
     """H4: points per surface, beside its vertices."""
     openings: OpeningConfig = field(default_factory=OpeningConfig)
     """H6: sampling and limits of the clear rays."""
+    holes: HoleConfig = field(default_factory=HoleConfig)
+    """H6: search for holes that are too narrow for those rays; closed ones warn."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,12 @@ class HullError:
     """Rays through holes and cavities of M that were tried."""
     clear_share: float
     """Share of them that is free in U, in the opening that is worst off [1]."""
+    narrow_holes: int
+    """Through holes of M that are too narrow for those rays."""
+    narrow_closed: int
+    """Of those, how many U closes."""
+    narrow_width: float
+    """Width of the widest closed one [L]."""
     overlap: float
     """Sum of the hull volumes over that of U, minus 1 [1]."""
 
@@ -162,7 +171,9 @@ def measure_hulls(
         else _distances(m_vertices, m_faces, u_vertices, u_faces, config.samples, outside_only=False)
     )
     m_com, u_com = _centre_of_mass(m_vertices, m_faces), _centre_of_mass(u_vertices, u_faces)
-    rays, share = clear_share(m_vertices, m_faces, [arrays(piece) for piece in pieces], config=config.openings)
+    shapes = [arrays(piece) for piece in pieces]
+    rays, share = clear_share(m_vertices, m_faces, shapes, config=config.openings)
+    narrow = narrow_holes(m_vertices, m_faces, shapes, config=config.holes)
     widths, lacks = zip(*(piece_shape(piece) for piece in pieces), strict=True)
     return HullError(
         body=body,
@@ -187,6 +198,9 @@ def measure_hulls(
         hull_support_margin=_support_margin(u_vertices, m_com, config.support_height),
         clear_rays=rays,
         clear_share=share,
+        narrow_holes=narrow.found,
+        narrow_closed=narrow.closed,
+        narrow_width=narrow.widest_closed,
         overlap=sum(piece.volume() for piece in pieces) / u_volume - 1.0,
     )
 
@@ -255,6 +269,16 @@ def hull_checks(error: HullError, *, config: HullErrorConfig | None = None) -> t
             warn=c.openings.share_warn,
             sense=">=",
             detail=f"{error.clear_rays} rays",
+        ),
+        check(
+            "H6",
+            "width of the widest narrow hole that is closed",
+            error.narrow_width,
+            "L",
+            2 * c.holes.clearance,
+            "cut through its middle",
+            warn=0.0,
+            detail=f"{error.narrow_closed} of {error.narrow_holes} holes",
         ),
         check("H7", "overlap of the hulls", error.overlap, "1", None),
         check("H7", "vertices of all hulls", error.n_vertices, "1", None),

@@ -59,7 +59,7 @@ def clear_share(
     starts, ends = _clear_stretches(vertices, faces, config)
     if len(starts) < config.least_rays:
         return len(starts), 1.0
-    free = ~_blocked(starts, ends, hulls)
+    free = ~is_blocked(starts, ends, hulls)
     share = float(free.mean())
     middle = (starts + ends) / 2
     low, span = vertices.min(axis=0), np.maximum(np.ptp(vertices, axis=0), 1e-12)
@@ -154,7 +154,7 @@ def _gaps(
     return begins[valid], np.minimum(ends, length[rays])[valid], rays[valid]
 
 
-def _blocked(starts: np.ndarray, ends: np.ndarray, hulls: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+def is_blocked(starts: np.ndarray, ends: np.ndarray, hulls: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """Whether each segment passes through one of the convex hulls (Cyrus and Beck 1978), exactly."""
     blocked = np.zeros(len(starts), dtype=bool)
     low, high = np.minimum(starts, ends), np.maximum(starts, ends)

@@ -7,7 +7,6 @@ check orientation, so a mesh that bounds no solid is refused before.
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import io
 import json
@@ -15,7 +14,6 @@ import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from physics.check import SEVERITY, Check, Verdict, overall_verdict
+from physics.coacd_run import ChildLimits, CoacdConfig, coacd_hulls
 from physics.errors import HullError as HullFault
-from physics.errors import IsolationError
 from physics.fan_cuts import FanConfig
 from physics.hull_error import (
     HullError,
@@ -37,53 +35,20 @@ from physics.hull_error import (
     piece_shape,
     unit_solid,
 )
-from physics.isolate import Sandbox
+from physics.isolate import ChildCrashed, ChildOutOfMemory
 from physics.mesh import Mesh
 from physics.model import Body, Hull
 from physics.plane_cuts import LEAST_VOLUME, CutConfig, cut_hulls, simplified
 
-ALGORITHM = "3"
+ALGORITHM = "4"
 """Raised when the same input gives other hulls, so that old cache entries are not read."""
 
 MOST_GROWTH = 1.08
 """A hull that lost corners grows by this factor at most to have its volume back [1]; a ball needs 1.03."""
-
-
-class Preprocess(StrEnum):
-    """CoACD's own remeshing. It takes an unknown word for "auto"; here there are no unknown words."""
-
-    OFF = "off"
-    ON = "on"
-
-
-@dataclass(frozen=True)
-class CoacdConfig:
-    """Options of CoACD (Wei et al. 2022), as of 1.0.14; its defaults are in brackets."""
-
-    threshold: float = 0.05
-    """Concavity that is tolerated [half of L] (0.05)."""
-    nodes: int = 20
-    """Cuts per node of the search tree (20)."""
-    iterations: int = 10
-    """Iterations of the search (150): 10 give as good hulls in a fifth of the time, 20/10/2 in its notation."""
-    depth: int = 2
-    """Depth of the search (3)."""
-    resolution: int = 1000
-    """Samples of its distance (2000)."""
-    merge: bool = True
-    """Whether hulls are merged in the end (True)."""
-    seed: int = 0
-    """Seed of its search (0)."""
-    preprocess: Preprocess = Preprocess.OFF
-    """Remeshing (auto): 12 to 21 times slower and worse on a closed mesh, and it inflates."""
-
-    def __post_init__(self) -> None:
-        if self.preprocess not in tuple(Preprocess):
-            raise HullFault(f"preprocess must be one of {[p.value for p in Preprocess]}, got {self.preprocess!r}")
-        if not 0.01 <= self.threshold <= 1.0:
-            raise HullFault(f"threshold must lie in 0.01 .. 1, got {self.threshold}; CoACD aborts outside")
-        if min(self.nodes, self.iterations, self.depth, self.resolution) < 1:
-            raise HullFault(f"nodes, iterations, depth and resolution must be positive, got {self}")
+MOST_OUTWARDS = 0.012
+"""It grows beyond what it stands for by this at most [L]."""
+SAME_DEPTH = 0.01
+"""Depths that differ by this share are of one place [1]."""
 
 
 @dataclass(frozen=True)
@@ -126,10 +91,8 @@ class HullConfig:
     """A hull that misses more than this for want of vertices is halved [L]."""
     coacd_faces: int = 3000
     """CoACD gets a mesh simplified towards this many faces."""
-    deadline_s: float = 120.0
-    """Wall time of one run of CoACD [s]."""
-    memory_bytes: int = 4 * 2**30
-    """Memory of the child that runs CoACD [byte]."""
+    child: ChildLimits = field(default_factory=ChildLimits)
+    """What the child that runs CoACD may use."""
 
     def __post_init__(self) -> None:
         if not self.ladder:
@@ -180,6 +143,7 @@ def decompose_mesh(
 
     Raises:
         HullError: (of `physics.errors`) The mesh bounds no solid, or no method returned any hull.
+        ChildTimedOut: CoACD got no CPU for so long that its wall deadline passed: the machine's fault, not the mesh's.
     """
     from manifold3d import Manifold
 
@@ -192,12 +156,13 @@ def decompose_mesh(
     farthest = farthest_allowed(config.limits, size=size, graspable=is_graspable(mesh, graspable, config.limits))
     attempts: list[Attempt] = []
     best: tuple[tuple, HullResult, Verdict] | None = None
+    deepest = np.inf  # distance of the solid's surface to that of the last hulls
     for rung in _rungs(solid, config):
         if best is not None and SEVERITY.index(best[2]) < SEVERITY.index(rung.after):
             continue
         try:
             pieces = _pieces(solid, rung.method, config, farthest)
-        except IsolationError as error:
+        except (ChildCrashed, ChildOutOfMemory) as error:
             attempts.append(Attempt(rung.name, 0, Verdict.FAIL, (str(error).splitlines()[0],)))
             continue
         solids = [
@@ -218,8 +183,9 @@ def decompose_mesh(
         rank = (SEVERITY.index(verdict), len(_failures(checks)), len(hulls))
         if best is None or rank < best[0]:
             best = (rank, HullResult(hulls, measured, rung.name, (), None), verdict)
-        if verdict is Verdict.PASS or _many(checks):
+        if verdict is Verdict.PASS or _many(checks) or _stuck(deepest, measured.inward_max, farthest):
             break
+        deepest = measured.inward_max
     if best is None:
         raise HullFault(f"{name}: no method returned hulls: {'; '.join(str(a.failures) for a in attempts)}")
     chosen = best[1]
@@ -274,27 +240,6 @@ def decompose_body(
     return made, hull_checks(error, config=config.limits), tuple(fallbacks)
 
 
-def run_coacd(vertices: np.ndarray, faces: np.ndarray, config: CoacdConfig, most_vertices: int) -> list[np.ndarray]:
-    """Run CoACD in this process and return the vertices of each hull; meant for a child process."""
-    import coacd
-
-    coacd.set_log_level("error")
-    hulls = coacd.run_coacd(
-        coacd.Mesh(vertices, faces),
-        threshold=config.threshold,
-        preprocess_mode=config.preprocess.value,
-        resolution=config.resolution,
-        mcts_nodes=config.nodes,
-        mcts_iterations=config.iterations,
-        mcts_max_depth=config.depth,
-        merge=config.merge,
-        decimate=True,
-        max_ch_vertex=most_vertices,
-        seed=config.seed,
-    )
-    return [np.asarray(points, dtype=np.float64) for points, _ in hulls]
-
-
 def _rungs(solid: Any, config: HullConfig) -> tuple[Rung, ...]:
     """Put the single hull first where the solid nearly fills it."""
     if solid.volume() > config.convex_share * solid.hull().volume():
@@ -309,21 +254,7 @@ def _pieces(solid: Any, method: CutConfig | CoacdConfig, config: HullConfig, far
         nearer = replace(method, target_distance=min(method.target_distance, config.reach * farthest))
         return cut_hulls(solid, nearer)
     vertices, faces = arrays(simplified(solid, CutConfig(faces=config.coacd_faces)))
-    return _sandbox(config.memory_bytes).call(
-        run_coacd, vertices, faces.astype(np.int32), method, config.most_vertices, deadline_s=config.deadline_s
-    )
-
-
-_sandboxes: dict[tuple[int, int], Sandbox] = {}
-
-
-def _sandbox(memory_bytes: int) -> Sandbox:
-    """Return this process's child for CoACD: its start is paid once, not per object."""
-    key = (os.getpid(), memory_bytes)
-    if key not in _sandboxes:
-        _sandboxes[key] = Sandbox(memory_bytes=memory_bytes)
-        atexit.register(_sandboxes[key].close)
-    return _sandboxes[key]
+    return coacd_hulls(vertices, faces, method, config.most_vertices, config.child)
 
 
 def _mesh_of(hull: Any, centre: np.ndarray, size: float) -> Mesh:
@@ -359,23 +290,24 @@ def _with_few_vertices(hull: Any, most: int, error: float) -> list[Any]:
         middle = float(corners[:, axis].min() + corners[:, axis].max()) / 2
         halves = hull.split_by_plane(tuple(np.eye(3)[axis]), middle)
         return [part for half in halves for part in _with_few_vertices(half.hull(), most, error)]
-    return [_grown(inner, hull.volume(), corners)]
+    return [_grown(inner, hull, corners)]
 
 
-def _grown(inner: Any, volume: float, corners: np.ndarray) -> Any:
+def _grown(inner: Any, hull: Any, corners: np.ndarray) -> Any:
     """Return a hull grown about its centre to a volume, within the box of the corners that it stands for.
 
-    It then errs as much outwards as inwards.
+    It then errs as much outwards as inwards, and by no more than `MOST_OUTWARDS`.
     """
     from manifold3d import Manifold
 
     vertices, low, high = arrays(inner)[0], corners.min(axis=0), corners.max(axis=0)
-    centre = vertices.mean(axis=0)
+    centre, volume = vertices.mean(axis=0), hull.volume()
     grown, least, most = inner, 1.0, MOST_GROWTH
     for _ in range(8):
         growth = (least + most) / 2
         grown = Manifold.hull_points(np.clip(centre + growth * (vertices - centre), low, high))
-        least, most = (growth, most) if grown.volume() < volume else (least, growth)
+        small = grown.volume() < volume and _heights(hull, arrays(grown)[0]).max() < MOST_OUTWARDS
+        least, most = (growth, most) if small else (least, growth)
     return grown
 
 
@@ -412,6 +344,11 @@ def _many(checks: Sequence[Check]) -> bool:
     return overall_verdict(checks) is Verdict.WARN and any(
         check.name == "hulls" and check.verdict is Verdict.WARN for check in checks
     )
+
+
+def _stuck(before: float, now: float, limit: float) -> bool:
+    """Whether finer hulls left the same place of the solid too deep inside: a gap that no hulls this large spare."""
+    return min(before, now) > limit and abs(now - before) < SAME_DEPTH * before
 
 
 def _failures(checks: Sequence[Check]) -> tuple[str, ...]:

@@ -111,7 +111,7 @@ class Sandbox:
 
     Example:
         with Sandbox(memory_bytes=2 * 2**30) as sandbox:
-            hulls = sandbox.call("physics.hulls:run_coacd", vertices, faces, deadline_s=60.0)
+            hulls = sandbox.call("physics.coacd_run:run_coacd", vertices, faces, deadline_s=60.0)
     """
 
     def __init__(self, *, memory_bytes: int | None = None, env: dict[str, str] | None = None):

@@ -47,10 +47,12 @@ class CutConfig:
 
     simplify_error: float = 0.0005
     """Error of the first simplification, which clears flat regions [L]."""
+    simplify_retries: tuple[float, ...] = (0.002, 0.004)
+    """Errors of the first when the result of the second is refused [L]."""
     faces: int = 1500
     """Faces that are left by the second, which collapses the edges of least quadric error."""
     simplify_distance: float = 0.008
-    """The second is taken back when a vertex is farther than this from its result [L]."""
+    """The second is taken back when the surfaces before and after are farther apart than this [L]."""
     simplify_volume: float = 0.02
     """The same for the change of volume, as a share."""
     offsets: int = 7
@@ -117,10 +119,19 @@ class Piece:
         self.excess = max(self.hull.volume() - self.solid.volume(), 0.0)
 
     @property
+    def skin(self) -> Float64[np.ndarray, "S 3"]:
+        """Vertices on the surface of the solid; those within a cut face are left out."""
+        cut = np.zeros(len(self.faces), dtype=bool)
+        for plane, _ in self.path:
+            near = np.abs(self.vertices @ plane.normal - plane.offset) < TOUCH
+            cut |= near[self.faces].all(axis=1)
+        return self.vertices[np.unique(self.faces[~cut])]
+
+    @property
     def standoff(self) -> float:
-        """Largest distance of the hull from the piece [L]."""
+        """Largest distance of the hull from the piece, and of the solid's surface inside the hull [L]."""
         if self._standoff is None:
-            self._standoff = float(_face_standoff(self.hull, [self]).max())
+            self._standoff = max(float(_face_standoff(self.hull, [self]).max()), _depth(self.hull, [self]))
         return self._standoff
 
 
@@ -141,25 +152,43 @@ def simplified(solid: Any, config: CutConfig) -> Any:
     """Return the solid with few faces, near enough to the original.
 
     Quadric error collapse (Garland and Heckbert 1997) leaves a third of the faces of manifold3d's at the same error,
-    but promises nothing; so its result is checked, and where it is refused more faces are left.
+    but promises nothing: on long thin faces it can leave a flap that stands off. So its result is checked both ways;
+    where it is refused, more is cleared before, and then more faces are left.
     """
+    faces = config.faces
+    clear = [solid.simplify(error) for error in (config.simplify_error, *config.simplify_retries)]
+    while clear[0].num_tri() > faces:
+        for start in clear:
+            coarse = _collapsed(start, faces)
+            if coarse is not None and _is_near(coarse, clear[0], config):
+                return coarse
+        faces *= 2
+    return clear[0]
+
+
+def _collapsed(solid: Any, faces: int) -> Any:
+    """Return the solid after quadric error collapse to so many faces; None where that is no solid."""
     import igl
     from manifold3d import Error, Manifold, Mesh64
 
-    clear = solid.simplify(config.simplify_error)
-    faces = config.faces
-    while clear.num_tri() > faces:
-        vertices, triangles = solid_arrays(clear)
-        fewer, left, *_ = igl.qslim(np.asfortranarray(vertices), np.asfortranarray(triangles, dtype=np.int32), faces)
-        fewer, left = np.ascontiguousarray(fewer), np.ascontiguousarray(left, dtype=np.int64)
-        coarse = Manifold(Mesh64(fewer, left.astype(np.uint64)))
-        sound = coarse.status() == Error.NoError and coarse.genus() == clear.genus()
-        if sound and abs(coarse.volume() / clear.volume() - 1) < config.simplify_volume:
-            squared = np.asarray(igl.point_mesh_squared_distance(vertices, fewer, left)[0])
-            if squared.max() < config.simplify_distance**2:
-                return coarse
-        faces *= 2
-    return clear
+    if solid.num_tri() <= faces:
+        return solid
+    vertices, triangles = solid_arrays(solid)
+    fewer, left, *_ = igl.qslim(np.asfortranarray(vertices), np.asfortranarray(triangles, dtype=np.int32), faces)
+    coarse = Manifold(Mesh64(np.ascontiguousarray(fewer), np.ascontiguousarray(left, dtype=np.uint64)))
+    return coarse if coarse.status() == Error.NoError else None
+
+
+def _is_near(coarse: Any, solid: Any, config: CutConfig) -> bool:
+    """Whether a coarse solid has the genus, the volume and nearly the surface of another, seen from both."""
+    import igl
+
+    if coarse.genus() != solid.genus() or abs(coarse.volume() / solid.volume() - 1) > config.simplify_volume:
+        return False
+    (v, f), (w, g) = solid_arrays(coarse), solid_arrays(solid)
+    there = np.asarray(igl.point_mesh_squared_distance(w, v, f)[0])
+    back = np.asarray(igl.point_mesh_squared_distance(np.concatenate([v, v[f].mean(axis=1)]), w, g)[0])
+    return max(there.max(), back.max()) < config.simplify_distance**2
 
 
 def solid_arrays(solid: Any) -> tuple[Float64[np.ndarray, "V 3"], Int64[np.ndarray, "F 3"]]:
@@ -344,7 +373,7 @@ def _merge(
             break
         hull = _hull(np.concatenate([groups[i][0], groups[j][0]]))
         members = [*groups[i][1], *groups[j][1]]
-        if _face_standoff(hull, members).max() > config.target_distance:
+        if max(_depth(hull, members), _face_standoff(hull, members).max()) > config.target_distance:
             continue
         budget -= max(cost, 0.0)
         new = max(groups) + 1
@@ -389,6 +418,18 @@ def _face_standoff(hull: Any, pieces: Sequence[Piece]) -> Float64[np.ndarray, "F
     largest = np.zeros(len(faces))
     np.maximum.at(largest, np.concatenate(owners), squared)
     return np.sqrt(largest)
+
+
+def _depth(hull: Any, pieces: Sequence[Piece]) -> float:
+    """Largest depth of the solid's surface inside a hull that stands for pieces of it [L]."""
+    points = np.concatenate([piece.skin for piece in pieces])
+    vertices, faces = solid_arrays(hull)
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    normal = np.cross(b - a, c - a)
+    length = np.linalg.norm(normal, axis=1)
+    normal, a = normal[length > 0] / length[length > 0, None], a[length > 0]
+    heights = points @ normal.T - np.einsum("fi,fi->f", normal, a)
+    return max(-float(heights.max(axis=1).min(initial=0.0)), 0.0)
 
 
 def _set_back(hull: Any, pieces: Sequence[Piece], config: CutConfig) -> Float64[np.ndarray, "N 3"]:

@@ -57,6 +57,17 @@ def test_bodies_without_a_hollow_about_an_axis_are_left_alone():
     assert planes_of(box - SOLID.cube((0.9, 0.5, 0.4), True).translate((0, 0, 0.05))) == []
 
 
+def test_boards_between_two_sides_do_not_turn():
+    """Faces across an axis turn about all axes beside it, and so do the middles of large flat faces."""
+    sides = SOLID.cube((0.37, 0.03, 1.0)) + SOLID.cube((0.37, 0.03, 1.0)).translate((0, 0.75, 0))
+    boards = [SOLID.cube((0.37, 0.78, 0.03)).translate((0, 0, z)) for z in (0.05, 0.35, 0.65, 0.95)]
+    shelf = sides
+    for board in boards:
+        shelf += board
+    assert planes_of(shelf) == []
+    assert len(cut_hulls(shelf, CutConfig())) <= 8
+
+
 def test_part_of_a_ring_is_cut_within_its_arc():
     half = tube(0.5, 0.05, 0.2).trim_by_plane((1, 0, 0), 0.0)
     planes = planes_of(half)

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 from physics.check import Verdict, overall_verdict
+from physics.coacd_run import ChildLimits, CoacdConfig, coacd_hulls
 from physics.errors import HullError as HullFault
 from physics.hull_error import arrays, hull_checks
-from physics.hulls import CoacdConfig, HullConfig, Rung, decompose_body, decompose_mesh
+from physics.hulls import HullConfig, Rung, decompose_body, decompose_mesh
+from physics.isolate import ChildTimedOut
 from physics.materials import find_material
 from physics.mesh import Mesh
 from physics.model import Body, Part
-from physics.plane_cuts import CutConfig, simplified
+from physics.plane_cuts import CutConfig, _is_near, simplified
 
 SOLID = m3.Manifold
 CUTS = HullConfig(ladder=(Rung("cuts", CutConfig(), after=Verdict.PASS),))
@@ -116,6 +118,15 @@ def test_simplification_keeps_a_fine_torus_a_torus():
     np.testing.assert_array_equal(arrays(first)[0], arrays(second)[0])
 
 
+def test_a_simplification_that_leaves_a_flap_is_refused():
+    """Both surfaces must be near the other: quadric collapse can leave a face that stands off 0.03 L."""
+    bar = l_bar_solid().scale((10, 10, 10))
+    flap = bar + SOLID.cube((1.0, 0.001, 0.03)).translate((0, 0.2, 0.4))
+    assert not _is_near(flap, bar, CutConfig(simplify_volume=1.0))
+    assert not _is_near(bar, flap, CutConfig(simplify_volume=1.0))
+    assert _is_near(bar, bar, CutConfig())
+
+
 def test_coacd_runs_in_a_child_and_is_the_same_on_every_run():
     config = HullConfig(ladder=(Rung("coacd", CoacdConfig(), after=Verdict.PASS),))
     first, second = (decompose_mesh(l_bar(), config=config) for _ in range(2))
@@ -132,13 +143,40 @@ def test_ladder_goes_on_after_a_failure_and_says_why():
     assert "H4" in result.fallback
 
 
-def test_a_child_that_misses_its_deadline_costs_one_attempt():
+def test_ladder_ends_where_finer_hulls_leave_the_same_place_too_deep():
+    one = CutConfig(most_pieces=1)
+    rungs = (Rung("one", one, after=Verdict.PASS), Rung("one again", one), Rung("cuts", CutConfig()))
+    assert [a.rung for a in decompose_mesh(mug(), config=HullConfig(ladder=rungs)).attempts] == ["one", "one again"]
+
+
+def test_a_hull_that_lost_corners_stays_near_the_solid():
+    disc = SOLID.cylinder(0.03, 1.0, circular_segments=256) + SOLID.cylinder(0.3, 0.2, circular_segments=128)
+    error = decompose_mesh(mesh_of(disc), config=CUTS).error
+    assert error.most_vertices <= 64
+    assert error.outward_max < 0.02
+
+
+def test_a_child_that_uses_up_its_cpu_time_costs_one_attempt():
     rungs = (Rung("slow", CoacdConfig(iterations=100000), after=Verdict.PASS), Rung("cuts", CutConfig()))
-    result = decompose_mesh(cross(), config=HullConfig(ladder=rungs, deadline_s=0.5))
+    limits = ChildLimits(cpu_s=0.5)
+    result = decompose_mesh(cross(), config=HullConfig(ladder=rungs, child=limits))
     assert result.rung == "cuts"
-    assert "no answer within 0.5 s" in result.attempts[0].failures[0]
+    assert "SIGXCPU" in result.attempts[0].failures[0]
     with pytest.raises(HullFault, match="no method returned hulls"):
-        decompose_mesh(cross(), config=HullConfig(ladder=rungs[:1], deadline_s=0.5))
+        decompose_mesh(cross(), config=HullConfig(ladder=rungs[:1], child=limits))
+
+
+def test_a_machine_that_is_too_slow_is_an_error_and_no_reason_for_other_hulls():
+    rungs = (Rung("slow", CoacdConfig(iterations=100000), after=Verdict.PASS), Rung("cuts", CutConfig()))
+    with pytest.raises(ChildTimedOut, match=r"no answer within 0\.6 s"):
+        decompose_mesh(cross(), config=HullConfig(ladder=rungs, child=ChildLimits(cpu_s=0.5, wall_s=0.6)))
+
+
+def test_cpu_time_is_counted_anew_for_each_run():
+    vertices, faces = arrays(l_bar_solid())
+    limits = ChildLimits(cpu_s=2.0)
+    for _ in range(12):
+        assert coacd_hulls(vertices, faces, CoacdConfig(), 64, limits)
 
 
 def test_bad_meshes_are_refused_before_anything_runs():
