@@ -40,7 +40,7 @@ from physics.mesh import Mesh
 from physics.model import Body, Hull
 from physics.plane_cuts import LEAST_VOLUME, CutConfig, cut_hulls, simplified
 
-ALGORITHM = "4"
+ALGORITHM = "5"
 """Raised when the same input gives other hulls, so that old cache entries are not read."""
 
 MOST_GROWTH = 1.08
@@ -87,8 +87,10 @@ class HullConfig:
     """Cuts aim at this share of the farthest distance that H4 allows; faces are then set back by 0.4 of it [1]."""
     most_vertices: int = 64
     """Vertices of a hull at most (PhysX on a GPU takes 64)."""
-    vertex_error: float = 0.018
-    """A hull that misses more than this for want of vertices is halved [L]."""
+    vertex_error: float = 0.01
+    """A hull that misses more than this for want of vertices is halved [L].
+
+    At 0.018 a rounded body (a toy duck) has 13 hulls and an IoU of 0.976, at 0.01 15 hulls and 0.983."""
     coacd_faces: int = 3000
     """CoACD gets a mesh simplified towards this many faces."""
     child: ChildLimits = field(default_factory=ChildLimits)

