@@ -13,7 +13,7 @@ from physics.drop_trial import Subject, place_on_plane, simulate_drop, stable_st
 from physics.engine import Engine
 from physics.errors import EngineError, ModelError
 from physics.floors import EngineFloors, OpenEngine
-from physics.materials import Material
+from physics.materials import Material, pair_friction
 from physics.model import Model
 from physics.pose import Pose
 from physics.stable_poses import UPRIGHT_DOWN, StablePoseConfig, angles_between
@@ -54,7 +54,8 @@ def run_drops(
     config = config or DropConfig()
     axis = None if symmetry_axis is None else np.asarray(symmetry_axis, dtype=np.float64)
     subject = Subject(model, config, axis)
-    judge = Judge(subject, floors.engine, floors)
+    rolling = max(pair_friction(part.material, ground).rolling for part in subject.body.parts)
+    judge = Judge(subject, floors.engine, floors, rolling)
     try:
         starts = plan_starts(subject, rng)
     except ModelError as error:

@@ -42,6 +42,8 @@ class Judge:
     subject: Subject
     engine: str
     floors: EngineFloors
+    rolling_friction: float = 0.0
+    """Rolling friction between the body and the ground, a length [m]."""
 
     @property
     def config(self) -> DropConfig:
@@ -134,7 +136,7 @@ class Judge:
                 "support margin over L",
                 drop.support_margin / subject.size,
                 "1",
-                config.margin_limit if subject.symmetry_axis is None else config.margin_limit_round,
+                config.margin_limit - self.rolling_friction / subject.size,
                 drop,
                 # A round body rests on a line: its margin is that of its tessellation.
                 warn=None if rolls else config.margin_warn,

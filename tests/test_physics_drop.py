@@ -418,14 +418,15 @@ def test_settling_late_warns_after_a_random_start_and_fails_after_a_stable_one()
     assert verdicts == [Verdict.PASS, Verdict.FAIL, Verdict.PASS, Verdict.WARN, Verdict.FAIL]
 
 
-def test_a_centre_of_mass_beyond_the_support_fails_without_a_declared_axis() -> None:
-    start = plan_starts(Subject(CUBE, DropConfig()), np.random.default_rng(0))[0]
-    beyond = Drop(start, Outcome.RESTED, 1e-3, 0, None, np.full(3, np.nan), load=1.0, support_margin=-5e-5)
+def test_a_centre_of_mass_may_lie_beyond_the_support_by_the_rolling_friction_and_warns() -> None:
+    subject = Subject(CUBE, DropConfig())
+    start = plan_starts(subject, np.random.default_rng(0))[0]
     verdicts = []
-    for axis in (None, np.array([0.0, 0.0, 1.0])):
-        checks = Judge(Subject(CUBE, DropConfig(), axis), "mujoco", floors("mujoco")).judge_drop(beyond)
-        verdicts += [check.verdict is Verdict.FAIL for check in checks if check.name == "support margin over L"]
-    assert verdicts == [True, False]
+    for beyond, rolling in ((5e-5, 0.0), (5e-5, 4e-5), (5e-5, 6e-5)):
+        rested = Drop(start, Outcome.RESTED, 1e-3, 0, None, np.full(3, np.nan), load=1.0, support_margin=-beyond)
+        checks = Judge(subject, "mujoco", floors("mujoco"), rolling).judge_drop(rested)
+        verdicts += [check.verdict for check in checks if check.name == "support margin over L"]
+    assert verdicts == [Verdict.FAIL, Verdict.FAIL, Verdict.WARN]
 
 
 def test_every_step_about_the_first_contact_is_read() -> None:
