@@ -15,3 +15,7 @@ class ParameterError(GeneratorError):
 
 class FamilyError(GeneratorError):
     """An unknown object family."""
+
+
+class BackendError(GeneratorError):
+    """A backend that is not installed, or does not run where it was asked for."""
