@@ -6,7 +6,6 @@ compression found most relevant, the window sees the neighbourhood. All three ar
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import torch
@@ -164,7 +163,8 @@ class SpatialSparseAttention(nn.Module):
             raise ParameterError("selection ranks blocks by the scores of compression; add that branch")
         head_width = width // heads
         self.heads, self.kv_heads, self.block, self.top_k = heads, kv_heads, block, top_k
-        self.shifted, self.branches, self.backend = shifted, branches, backend
+        self.shifted, self.branches = shifted, branches
+        self.backend: Backend = backend
         self.to_q = nn.Linear(width, width, bias=False)
         self.to_kv = nn.Linear(width, 2 * kv_heads * head_width, bias=False)
         self.gate = nn.Linear(width, len(branches), bias=False)

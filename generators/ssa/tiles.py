@@ -1,4 +1,4 @@
-"""Attention to key ranges in tiles: query rows grouped by the range they attend to, so that all work is matrix products.
+"""Attention to key ranges in tiles: query rows grouped by the range they attend to, so that work is matrix products.
 
 A *tile* is up to T query rows that share one range. Its scores are one matrix product; what a row gets from each of
 its ranges is merged by log-sum-exp (as FlashAttention merges key tiles; Dao et al. 2022, algorithm 1). The backward
@@ -30,8 +30,6 @@ class Bucket:
 
     rows: Int64[Tensor, "t T"]
     """Query row, R where the tile is not full."""
-    slots: Int64[Tensor, "t T"]
-    """R's entry in the padded lists: row * most ranges of a row + place in its list; the last slot is for padding."""
     starts: Int64[Tensor, "t"]
     lengths: Int64[Tensor, "t"]
     owner: Int64[Tensor, "t"]
@@ -40,21 +38,33 @@ class Bucket:
     """Number of ranges [1]."""
     width: int
     """Padded length of the ranges [keys]."""
+    first: int
+    """Place of the first row among the rows of all tiles [1]."""
+
+    @property
+    def cut(self) -> slice:
+        """Places of all rows."""
+        return slice(self.first, self.first + self.rows.numel())
 
     def chunks(self, scores: int) -> Iterator[Bucket]:
         """Yield the tiles in pieces of at most `scores` products of row and key (one tile at least)."""
-        step = max(1, scores // (self.rows.shape[1] * self.width))
+        per_tile = self.rows.shape[1]
+        step = max(1, scores // (per_tile * self.width))
         for i in range(0, len(self.rows), step):
-            part = slice(i, i + step)
-            tiles = (x[part] for x in (self.rows, self.slots, self.starts, self.lengths, self.owner))
-            yield Bucket(*tiles, self.ranges, self.width)
+            rows, starts, lengths, owner = (x[i : i + step] for x in (self.rows, self.starts, self.lengths, self.owner))
+            yield Bucket(rows, starts, lengths, owner, self.ranges, self.width, self.first + i * per_tile)
 
-    def keys(self) -> tuple[Int64[Tensor, "t L"], Float[Tensor, "t 1 L"]]:
+    def keys(self) -> tuple[Int64[Tensor, "tL"], Float[Tensor, "t 1 L"]]:
         """Return the keys of each tile, and what to add to their scores: -inf where the range has ended."""
         place = torch.arange(self.width, device=self.starts.device)
         ended = place >= self.lengths[:, None]
         index = self.starts[:, None] + torch.minimum(place, self.lengths[:, None] - 1)
-        return index, torch.zeros(ended.shape, device=ended.device).masked_fill_(ended, -torch.inf)[:, None]
+        bias = torch.zeros(ended.shape, device=ended.device).masked_fill_(ended, -torch.inf)
+        return index.flatten(), bias[:, None]
+
+    def gather(self, x: Float[Tensor, "R+1 G D"]) -> Float[Tensor, "t TG D"]:
+        """Return what the tiles' rows hold."""
+        return x.index_select(0, self.rows.flatten()).view(len(self.rows), -1, x.shape[2])
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,47 +72,53 @@ class Tiles:
     """All tiles of one set of lists."""
 
     buckets: tuple[Bucket, ...]
-    rows: int
-    """Number of query rows, R [1]."""
-    most: int
-    """Ranges of the row that has most [1]."""
-    full: bool
-    """Every row has `most` ranges."""
+    places: Int64[Tensor, "R most"]
+    """Place of each list entry among the rows of all tiles; the last place (of no tile) where a list has ended."""
+    size: int
+    """Number of places with the last [1]."""
 
     @classmethod
     def of(cls, starts: Tensor, ends: Tensor, offsets: Tensor, ranges: Tensor, *, rows_per_tile: int) -> Tiles:
         """Group the list entries of `Segments` by range and cut the groups into tiles."""
         per_row, device = offsets.diff(), starts.device
-        most = int(per_row.max())
         row = torch.repeat_interleave(torch.arange(len(per_row), device=device), per_row)
-        slot = row * most + torch.arange(len(ranges), device=device) - offsets[row]
-        # Ranges that are padded alike become neighbours; the rest is a sort of the list entries by range.
+        # Ranges that are padded alike become neighbours; then the list entries are sorted by range.
         padded = padded_length(ends - starts)
         by_width = torch.argsort(padded, stable=True)
         rank = torch.empty_like(by_width)
         rank[by_width] = torch.arange(len(by_width), device=device)
-        order = torch.argsort(rank[ranges], stable=True)
-        counts = torch.bincount(rank[ranges], minlength=len(starts))
-        first = counts.cumsum(0) - counts
+        group, order = torch.sort(rank[ranges], stable=True)
+        counts = torch.bincount(group, minlength=len(starts))
         tiles = (counts + rows_per_tile - 1) // rows_per_tile
         owner = torch.repeat_interleave(torch.arange(len(starts), device=device), tiles)
-        within = torch.arange(len(owner), device=device) - (tiles.cumsum(0) - tiles)[owner]
-        place = within[:, None] * rows_per_tile + torch.arange(rows_per_tile, device=device)
-        filled = place < counts[owner][:, None]
-        entry = order[(first[owner][:, None] + place).clamp(max=len(order) - 1)]
-        tile_rows = torch.where(filled, row[entry], len(per_row))
-        tile_slots = torch.where(filled, slot[entry], len(per_row) * most)
-        widths, sizes = torch.unique_consecutive(padded[by_width][owner], return_counts=True)
+        # An entry's place: the first row of its group's tiles, and how many of the group come before it.
+        before = torch.arange(len(order), device=device) - (counts.cumsum(0) - counts)[group]
+        place = (tiles.cumsum(0) - tiles)[group] * rows_per_tile + before
+        size = len(owner) * rows_per_tile + 1
+        tile_rows = torch.full((size - 1,), len(per_row), device=device)
+        tile_rows[place] = row[order]
+        places = torch.full((len(per_row), int(per_row.max())), size - 1, device=device)
+        places[row[order], order - offsets[row[order]]] = place
         source = by_width[owner]
-        parts, begin = [], 0
-        for width, size in zip(widths.tolist(), sizes.tolist(), strict=True):
-            cut = slice(begin, begin + size)
-            local = torch.unique_consecutive(owner[cut], return_inverse=True)[1]
-            begins, lengths = starts[source[cut]], (ends - starts)[source[cut]]
-            many = int(local[-1]) + 1
-            parts.append(Bucket(tile_rows[cut], tile_slots[cut], begins, lengths, local, many, width))
-            begin += size
-        return cls(tuple(parts), len(per_row), most, len(ranges) == len(per_row) * most)
+        fields = (tile_rows.view(-1, rows_per_tile), starts[source], (ends - starts)[source], owner)
+        return cls(tuple(_buckets(*fields, padded[source])), places, size)
+
+    def collect(self, x: Float[Tensor, "size G D"], rows: slice) -> Float[Tensor, "r most G D"]:
+        """Return what the tiles hold for some query rows."""
+        places = self.places[rows]
+        return x.index_select(0, places.flatten()).view(*places.shape, *x.shape[1:])
+
+
+def _buckets(rows: Tensor, starts: Tensor, lengths: Tensor, owner: Tensor, widths: Tensor) -> Iterator[Bucket]:
+    """Cut the tiles where the width changes."""
+    different, sizes = torch.unique_consecutive(widths, return_counts=True)
+    begin = 0
+    for width, size in zip(different.tolist(), sizes.tolist(), strict=True):
+        cut = slice(begin, begin + size)
+        local = torch.unique_consecutive(owner[cut], return_inverse=True)[1]
+        many = int(local[-1]) + 1
+        yield Bucket(rows[cut], starts[cut], lengths[cut], local, many, width, begin * rows.shape[1])
+        begin += size
 
 
 def padded_length(lengths: Int64[Tensor, "S"]) -> Int64[Tensor, "S"]:
@@ -113,62 +129,65 @@ def padded_length(lengths: Int64[Tensor, "S"]) -> Int64[Tensor, "S"]:
 
 
 class TiledAttention(torch.autograd.Function):
-    """o, lse = softmax over each row's ranges, and, if asked for, the keys with most attention over all heads."""
+    """Softmax over each row's ranges, and, if asked for, the keys with most attention over the heads of a row."""
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, tiles: Tiles, top_k: int) -> tuple[Tensor, Tensor, Tensor]:
-        """q (R, G, D), scaled; k, v (K, D) -> o (R, G, D), lse (R, G), keys (R, top_k), -1 where a row has fewer."""
+        """Take q (R, G, D), scaled, and k, v (K, D); return o (R, G, D), lse (R, G), keys (R, top_k)."""
         groups, width = q.shape[1:]
-        slots = tiles.rows * tiles.most + 1
-        o = (q.new_empty if tiles.full else q.new_zeros)(slots, groups, width)
-        lse = q.new_full((slots, groups), -torch.inf)
-        best = torch.full((slots, top_k), -1, dtype=torch.int64, device=q.device)
-        q_padded = _with_zero_row(q)
+        parts = q.new_empty(tiles.size, groups, width)
+        parts[-1] = 0
+        lse = q.new_full((tiles.size, groups, 1), -torch.inf)
+        best = torch.full((tiles.size, top_k), -1, dtype=torch.int64, device=q.device)
+        padded = _with_zero_row(q)
         for bucket in tiles.buckets:
             for part in bucket.chunks(_budget(q)):
                 index, bias = part.keys()
-                rows = q_padded[part.rows].flatten(1, 2)
-                scores = torch.baddbmm(bias.to(q.dtype), rows, k[index].mT)
+                keys, values = (x.index_select(0, index).view(len(part.rows), -1, width) for x in (k, v))
+                scores = torch.baddbmm(bias.to(q.dtype), part.gather(padded), keys.mT)
                 peak = scores.amax(dim=2, keepdim=True)
-                scores.sub_(peak).exp_()
-                total = scores.sum(dim=2, keepdim=True)
+                total = scores.sub_(peak).exp_().sum(dim=2, keepdim=True)
                 scores.div_(total)
-                flat = part.slots.flatten()
-                o[flat] = torch.bmm(scores, v[index]).view(len(flat), groups, width)
-                lse[flat] = total.log_().add_(peak).view(len(flat), groups)
+                torch.bmm(scores, values, out=parts[part.cut].view(len(part.rows), -1, width))
+                lse[part.cut] = total.log_().add_(peak).view(-1, groups, 1)
                 if top_k:
-                    shares = scores.view(*part.slots.shape, groups, part.width).sum(dim=2)
-                    best[flat] = _best_keys(shares, part, top_k)
-        o, lse = _merge(o[:-1], lse[:-1], tiles)
+                    shares = scores.view(*part.rows.shape, groups, part.width).sum(dim=2)
+                    best[part.cut] = _best_keys(shares, part, top_k)
+        o, lse = _merge(parts, lse, tiles)
         ctx.tiles = tiles
         ctx.save_for_backward(q, k, v, o, lse)
+        best = best.index_select(0, tiles.places[:, 0])
         ctx.mark_non_differentiable(best)
-        return o, lse, best[:-1]
+        return o, lse, best
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d_o: Tensor, d_lse: Tensor, _: Any) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        """Gradient by recomputed scores: dS = P * (dO V^T - rowsum(dO * O) + dlse)."""
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *gradients: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        """Recompute the scores: dS = P * (dO V^T - rowsum(dO * O) + dlse)."""
+        d_o, d_lse = gradients[:2]
         q, k, v, o, lse = ctx.saved_tensors
         tiles, (groups, width) = ctx.tiles, q.shape[1:]
-        d_q = (q.new_empty if tiles.full else q.new_zeros)(tiles.rows * tiles.most + 1, groups, width)
+        parts = q.new_empty(tiles.size, groups, width)
+        parts[-1] = 0
         d_k, d_v = torch.zeros_like(k), torch.zeros_like(v)
-        delta = _with_zero_row((d_o * o).sum(dim=2) - d_lse)
-        q_padded, d_o_padded, lse_padded = _with_zero_row(q), _with_zero_row(d_o), _with_zero_row(lse)
+        # One more row for the places that no query takes: its gradients are zero.
+        delta = _with_zero_row(((d_o * o).sum(dim=2) - d_lse)[..., None])
+        q, d_o, lse = _with_zero_row(q), _with_zero_row(d_o), _with_zero_row(lse[..., None])
         for bucket in tiles.buckets:
             d_keys = k.new_zeros(2, bucket.ranges, bucket.width, width)
             for part in bucket.chunks(_budget(q)):
                 index, bias = part.keys()
-                rows, d_rows = q_padded[part.rows].flatten(1, 2), d_o_padded[part.rows].flatten(1, 2)
-                keys = k[index]
-                shares = torch.baddbmm(bias.to(q.dtype), rows, keys.mT)
-                shares.sub_(lse_padded[part.rows].flatten(1)[..., None]).exp_()
+                keys, values = (x.index_select(0, index).view(len(part.rows), -1, width) for x in (k, v))
+                rows, d_rows = part.gather(q), part.gather(d_o)
+                shares = torch.baddbmm(bias.to(q.dtype), rows, keys.mT).sub_(part.gather(lse)).exp_()
                 d_keys[1].index_add_(0, part.owner, torch.bmm(shares.mT, d_rows))
-                d_scores = torch.bmm(d_rows, v[index].mT).sub_(delta[part.rows].flatten(1)[..., None]).mul_(shares)
+                d_scores = torch.bmm(d_rows, values.mT).sub_(part.gather(delta)).mul_(shares)
                 d_keys[0].index_add_(0, part.owner, torch.bmm(d_scores.mT, rows))
-                d_q[part.slots.flatten()] = torch.bmm(d_scores, keys).view(-1, groups, width)
+                torch.bmm(d_scores, keys, out=parts[part.cut].view(len(part.rows), -1, width))
             _add_keys(d_k, d_v, d_keys, bucket)
-        return d_q[:-1].view(tiles.rows, tiles.most, groups, width).sum(dim=1), d_k, d_v, None, None
+        return _sum(parts, tiles), d_k, d_v, None, None
 
 
 def _budget(q: Tensor) -> int:
@@ -180,13 +199,27 @@ def _with_zero_row(x: Tensor) -> Tensor:
     return torch.cat([x, x.new_zeros(1, *x.shape[1:])])
 
 
-def _merge(o: Tensor, lse: Tensor, tiles: Tiles) -> tuple[Tensor, Tensor]:
-    """Weigh what a row got from each of its ranges (R * most, G, D) by its share of the softmax."""
-    if tiles.most == 1:
-        return o, lse
-    o, lse = o.view(tiles.rows, tiles.most, *o.shape[1:]), lse.view(tiles.rows, tiles.most, -1)
+def _merge(parts: Tensor, lse: Tensor, tiles: Tiles) -> tuple[Float[Tensor, "R G D"], Float[Tensor, "R G"]]:
+    """Weigh what a row got from each of its ranges by the range's share of the softmax."""
+    if tiles.places.shape[1] == 1:
+        places = tiles.places[:, 0]
+        return parts.index_select(0, places), lse.index_select(0, places)[..., 0]
+    lse = tiles.collect(lse, slice(None))
     total = torch.logsumexp(lse, dim=1)
-    return o.mul_((lse - total[:, None]).exp_()[..., None]).sum(dim=1), total
+    share = torch.exp(lse - total[:, None])
+    o = torch.cat([tiles.collect(parts, rows).mul_(share[rows]).sum(dim=1) for rows in _row_chunks(parts, tiles)])
+    return o, total[..., 0]
+
+
+def _sum(parts: Tensor, tiles: Tiles) -> Float[Tensor, "R G D"]:
+    """Add what a row got from each of its ranges."""
+    return torch.cat([tiles.collect(parts, rows).sum(dim=1) for rows in _row_chunks(parts, tiles)])
+
+
+def _row_chunks(parts: Tensor, tiles: Tiles) -> Iterator[slice]:
+    """Cut the query rows so that what they collect fits the budget of scores."""
+    step = max(1, _budget(parts) // (parts.shape[2] * tiles.places.shape[1]))
+    return (slice(i, i + step) for i in range(0, len(tiles.places), step))
 
 
 def _add_keys(d_k: Tensor, d_v: Tensor, d_keys: Float[Tensor, "2 S L D"], bucket: Bucket) -> None:
