@@ -24,7 +24,7 @@ from generators.ssa.vae import SparseVae
 from generators.ssa.vae_loss import VaeLossConfig, sharp_nodes, vae_loss, with_margin
 
 NANO = PRESETS["nano"]
-SMALL_NET = replace(NANO, vae_widths=(4, 8, 12), latent_channels=3)
+SMALL_NET = replace(NANO, vae_widths=(4, 8, 12), latent_channels=3, head_width=4)
 
 
 def two_solids(side: int = 24) -> SparseTensor:
@@ -181,7 +181,7 @@ def test_every_parameter_gets_a_finite_gradient() -> None:
 def test_gradients_of_the_whole_equal_finite_differences() -> None:
     nodes = lattice(10).float()
     band = band_of([sphere(nodes, 4.5, 3.0)], 10)
-    vae = network(replace(SMALL_NET, vae_widths=(2, 2, 3), latent_channels=2)).double()
+    vae = network(replace(SMALL_NET, vae_widths=(2, 2, 4), latent_channels=2)).double()
 
     def decode(features: torch.Tensor) -> torch.Tensor:
         return vae.decode(vae.encode(band.with_features(features)).latent(), band.coords).band.features

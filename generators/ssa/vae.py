@@ -1,8 +1,9 @@
 """SparseVae: the autoencoder between a band of signed distance and latents on the cells that hold it.
 
-Encoder: residual sparse convolutions, halved twice (or thrice) with space-to-channel shortcuts. Decoder: the mirror
-image; every parent names with 8 logits the children that live on, so empty space is pruned before it is computed.
-The decoder sees a bounded neighbourhood and normalises cell by cell, hence decoding in tiles gives the same field.
+Encoder: residual sparse convolutions, halved twice (or thrice) with space-to-channel shortcuts, then attention in a
+plain and a shifted window of latent cells. Decoder: the mirror image of the convolutions; every parent names with 8
+logits the children that live on, so empty space is pruned before it is computed. The decoder has no attention, sees a
+bounded neighbourhood and normalises cell by cell, hence decoding in tiles gives the same field.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from jaxtyping import Float, Int32
 from torch import Tensor, nn
 
 from generators.errors import ParameterError, VolumeError
+from generators.ssa.blocks import Layouts
 from generators.ssa.presets import Preset
 from generators.ssa.scales import Pyramid, children_mask, find_cells, subdivide
 from generators.ssa.sparse_conv import Rulebook
 from generators.ssa.sparse_tensor import SparseTensor, cell_keys
+from generators.ssa.transformer import TransformerBlock
 from generators.ssa.vae_layers import Downsample, ResidualConv, Upsample
 
 LOGVAR_RANGE = (-20.0, 10.0)
@@ -76,10 +79,15 @@ class SparseEncoder(nn.Module):
 
     def __init__(self, preset: Preset) -> None:
         super().__init__()
-        widths = preset.vae_widths
+        widths, self.block = preset.vae_widths, preset.block
         self.enter = nn.Linear(1, widths[0])
         self.blocks = nn.ModuleList(ResidualConv(width) for width in widths)
         self.downs = nn.ModuleList(Downsample(a, b) for a, b in pairwise(widths))
+        heads = widths[-1] // preset.head_width
+        self.attention = nn.ModuleList(
+            TransformerBlock(widths[-1], heads, 1, preset.block, preset.top_k, shifted=shifted, attention="window")
+            for shifted in (False, True)
+        )
         self.norm = nn.LayerNorm(widths[-1])
         self.leave = nn.Linear(widths[-1], 2 * preset.latent_channels)
         with torch.no_grad():
@@ -92,7 +100,11 @@ class SparseEncoder(nn.Module):
             self.downs, self.blocks[1:], pyramid.halvings, pyramid.rulebooks[1:], strict=True
         ):
             x = block(down(x, halving), rulebook)
-        mean, logvar = self.leave(self.norm(x.features)).chunk(2, dim=1)
+        layouts = Layouts.of(x.coords, x.batch_size, self.block)
+        h = x.features
+        for attention in self.attention:
+            h = attention(h, layouts)
+        mean, logvar = self.leave(self.norm(h)).chunk(2, dim=1)
         return Posterior(x.coords, mean, logvar.clamp(*LOGVAR_RANGE), x.batch_size)
 
 
