@@ -166,6 +166,9 @@ def test_spconv_is_taken_on_cuda_only_where_it_is_installed(monkeypatch: pytest.
         choose_backend("spconv", "cuda")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     assert choose_backend("auto", "cuda") == choose_backend("spconv", "cuda") == "spconv"
+    assert choose_backend("auto", "cuda", torch.bfloat16) == "torch"
+    with pytest.raises(BackendError, match="float32 or float16"):
+        choose_backend("spconv", "cuda", torch.bfloat16)
 
 
 @pytest.mark.gpu

@@ -38,8 +38,8 @@ class Rulebook:
     """Row of the cell at coords + offset, offsets in lexicographic order; N where that cell is not active."""
     kernel: int
     """Side of the kernel, odd [1]."""
-    spconv_indices: dict[str, Any] = field(default_factory=dict)
-    """spconv's own index data for these cells, filled by the first layer that uses that backend."""
+    spconv_pairs: list[Any] = field(default_factory=list)
+    """spconv's own pairs of rows for these cells, filled by the first layer that uses that backend."""
 
     @classmethod
     def of(cls, coords: Int32[Tensor, "N 4"], batch_size: int, kernel: int = 3) -> Rulebook:
@@ -105,7 +105,8 @@ class SubmanifoldConv3d(nn.Module):
         if torch.is_autocast_enabled(device):
             features = features.to(torch.get_autocast_dtype(device))
             weight = weight.to(features.dtype)
-        if choose_backend(self.backend, device) == "spconv":
+        chosen = choose_backend(self.backend, device, features.dtype)
+        if chosen == "spconv" and self.kernel > 1 and len(features):
             out = _convolve_spconv(x.with_features(features), weight, rulebook)
         else:
             out = _convolve(features, weight, rulebook.neighbours)
@@ -116,17 +117,18 @@ class SubmanifoldConv3d(nn.Module):
         return f"{self.weight.shape[-1]}, {self.weight.shape[0]}, kernel={self.kernel}, backend={self.backend}"
 
 
-def choose_backend(backend: Backend, device: str) -> Literal["torch", "spconv"]:
-    """Return the backend that will run: `auto` takes spconv on CUDA where it is installed, torch elsewhere.
+def choose_backend(backend: Backend, device: str, dtype: torch.dtype = torch.float32) -> Literal["torch", "spconv"]:
+    """Return the backend that will run: `auto` takes spconv on CUDA where it is installed and knows the type.
+
+    spconv's kernels know float32 and float16; under autocast to bfloat16 `auto` stays with torch.
 
     Raises:
-        BackendError: spconv is asked for on a CPU, or where it is not installed.
+        BackendError: spconv is asked for on a CPU, for another type, or where it is not installed.
     """
     if backend not in ("auto", "torch", "spconv"):
         raise BackendError(f"backend is {backend!r}, known are 'auto', 'torch' and 'spconv'")
-    if backend == "torch":
-        return "torch"
-    if backend == "auto" and device != "cuda":
+    known = dtype in (torch.float32, torch.float16)
+    if backend == "torch" or (backend == "auto" and (device != "cuda" or not known)):
         return "torch"
     installed = importlib.util.find_spec("spconv") is not None
     if backend == "auto":
@@ -136,6 +138,8 @@ def choose_backend(backend: Backend, device: str) -> Literal["torch", "spconv"]:
             f"spconv was asked for on {device!r}: its CPU kernels race between threads and give wrong sums. "
             "Use backend 'torch', or a CUDA device."
         )
+    if not known:
+        raise BackendError(f"spconv was asked for in {dtype}; it computes in float32 or float16. Use backend 'torch'.")
     if not installed:
         raise BackendError("spconv was asked for but is not installed. Install 'scenegen[cuda]', or use 'torch'.")
     return "spconv"
@@ -208,10 +212,20 @@ def _sum_type(x: Tensor) -> torch.dtype:
 
 
 def _convolve_spconv(x: SparseTensor, weight: Tensor, rulebook: Rulebook) -> Tensor:
-    """Run spconv's implicit-gemm kernel with our weight; its indices are kept in the rulebook."""
-    from spconv.pytorch import SparseConvTensor, SubMConv3d  # pyright: ignore[reportMissingImports]
+    """Run spconv's implicit-gemm kernels (spconv 2.3.8, `pytorch/functional.py`); their pairs stay in the rulebook.
 
-    layer = SubMConv3d(weight.shape[-1], weight.shape[0], rulebook.kernel, bias=False, indice_key="cells")
-    side = int(x.coords[:, 1:].max()) + 1 if len(x.coords) else 1
-    tensor = SparseConvTensor(x.features, x.coords, [side] * 3, x.batch_size, indice_dict=rulebook.spconv_indices)
-    return torch.func.functional_call(layer, {"weight": weight}, (tensor,)).features
+    The functions are called directly: the layer would draw weights of its own, and keeps its pairs in a copy.
+    """
+    from spconv.core import ConvAlgo  # pyright: ignore[reportMissingImports]
+    from spconv.pytorch import functional, ops  # pyright: ignore[reportMissingImports]
+
+    if not rulebook.spconv_pairs:
+        shape, side = [int(x.coords[:, 1:].max()) + 1] * 3, [rulebook.kernel] * 3
+        ones, zeros = [1] * 3, [0] * 3
+        pairs = ops.get_indice_pairs_implicit_gemm(
+            x.coords, x.batch_size, shape, ConvAlgo.MaskImplicitGemm, side, ones, zeros, ones, zeros, subm=True
+        )
+        rulebook.spconv_pairs.extend(pairs[2:])
+    *pairs, masks = rulebook.spconv_pairs
+    with torch.autocast("cuda", enabled=False):  # it would cast to float16, whatever type was asked for
+        return functional.implicit_gemm(x.features, weight, *pairs, len(x.coords), masks, True, True)
