@@ -73,7 +73,7 @@ def folded_attention(
         raise BackendError(f"attention backend '{backend}' does not exist, choose one of {', '.join(BACKENDS)}")
     dtype = torch.promote_types(q.dtype, torch.float32)
     with torch.autocast(q.device.type, enabled=False):
-        q, k, v = (x.to(dtype) for x in (q * q.shape[2] ** -0.5, k, v))
+        q, k, v = q.to(dtype) * q.shape[2] ** -0.5, k.to(dtype), v.to(dtype)
         if backend == "ref":
             return reference_attention(q, k, v, segments, top_k=top_k)
         if top_k and len(segments.ranges) != len(q):
@@ -92,9 +92,8 @@ def reference_attention(
     shares = torch.exp(scores - lse[..., None])
     total = shares.detach().sum(dim=1).masked_fill(~seen, -1)
     best = largest(total, min(top_k, len(k))) if top_k else total.new_zeros(len(q), 0, dtype=torch.int64)
-    best = torch.where(total.gather(1, best) >= 0, best, -1)
-    best = best.masked_fill(best < 0, len(k)).sort(dim=1).values
-    best = best.masked_fill(best == len(k), -1)
+    unseen = total.gather(1, best) < 0
+    best = best.masked_fill(unseen, len(k)).sort(dim=1).values.masked_fill(unseen.sort(dim=1).values, -1)
     return shares @ v, lse, F.pad(best, (0, top_k - best.shape[1]), value=-1)
 
 
@@ -104,8 +103,9 @@ def range_mask(segments: Segments, keys: int) -> Tensor:
     of_range = (place >= segments.starts[:, None]) & (place < segments.ends[:, None])
     per_row = segments.offsets.diff()
     row = torch.repeat_interleave(torch.arange(len(per_row), device=place.device), per_row)
-    seen = torch.zeros(len(per_row), keys, dtype=torch.int32, device=place.device)
-    return seen.index_add_(0, row, of_range[segments.ranges].int()) > 0
+    listed = torch.zeros(len(per_row), len(of_range), device=place.device)
+    listed[row, segments.ranges] = 1
+    return listed @ of_range.float() > 0
 
 
 def fold_queries(q: Float[Tensor, "N H D"], kv_heads: int) -> Float[Tensor, "R G D"]:

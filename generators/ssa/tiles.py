@@ -145,14 +145,14 @@ class TiledAttention(torch.autograd.Function):
                 index, bias = part.keys()
                 keys, values = (x.index_select(0, index).view(len(part.rows), -1, width) for x in (k, v))
                 scores = torch.baddbmm(bias.to(q.dtype), part.gather(padded), keys.mT)
-                peak = scores.amax(dim=2, keepdim=True)
-                total = scores.sub_(peak).exp_().sum(dim=2, keepdim=True)
-                scores.div_(total)
-                torch.bmm(scores, values, out=parts[part.cut].view(len(part.rows), -1, width))
-                lse[part.cut] = total.log_().add_(peak).view(-1, groups, 1)
+                shares = torch.softmax(scores, dim=2)
+                # The largest score and its share give lse: share = exp(score - lse).
+                peak = scores.amax(dim=2, keepdim=True).sub_(shares.amax(dim=2, keepdim=True).log_())
+                torch.bmm(shares, values, out=parts[part.cut].view(len(part.rows), -1, width))
+                lse[part.cut] = peak.view(-1, groups, 1)
                 if top_k:
-                    shares = scores.view(*part.rows.shape, groups, part.width).sum(dim=2)
-                    best[part.cut] = _best_keys(shares, part, top_k)
+                    over_heads = shares.view(*part.rows.shape, groups, part.width).sum(dim=2)
+                    best[part.cut] = _best_keys(over_heads, part, top_k)
         o, lse = _merge(parts, lse, tiles)
         ctx.tiles = tiles
         ctx.save_for_backward(q, k, v, o, lse)
@@ -236,22 +236,23 @@ def _add_keys(d_k: Tensor, d_v: Tensor, d_keys: Float[Tensor, "2 S L D"], bucket
 
 def _best_keys(shares: Float[Tensor, "t T L"], part: Bucket, top_k: int) -> Int64[Tensor, "tT K"]:
     """Return the keys with the largest shares, lower keys first among equals, in ascending order; -1 pads."""
-    ended = torch.arange(part.width, device=shares.device) >= part.lengths[:, None]
-    shares = shares.masked_fill_(ended[:, None], -1).flatten(0, 1)
-    chosen = largest(shares, min(top_k, part.width))
-    valid = shares.gather(1, chosen) >= 0
-    keys = chosen + part.starts.repeat_interleave(part.rows.shape[1])[:, None]
-    keys = torch.where(valid, keys, -1)
+    chosen = largest(shares.flatten(0, 1), min(top_k, part.width))
+    # What has ended has share zero and comes last, so it is chosen only where all keys are.
+    per_tile = part.rows.shape[1]
+    ended = chosen >= part.lengths.repeat_interleave(per_tile)[:, None]
+    keys = (chosen + part.starts.repeat_interleave(per_tile)[:, None]).masked_fill_(ended, -1)
     return torch.nn.functional.pad(keys, (0, top_k - keys.shape[1]), value=-1)
 
 
 def largest(x: Float[Tensor, "R L"], k: int) -> Int64[Tensor, "R k"]:
     """Return the columns of the k largest numbers of each row, ascending; lower columns win ties.
 
-    `topk` breaks ties as it likes, so rows where the k-th number occurs beyond the chosen ones are sorted stably.
+    `topk` breaks ties as it likes, so rows whose next number equals the k-th are sorted stably.
     """
-    values, columns = torch.topk(x, k, dim=1, sorted=False)
-    tied = ((x >= values.amin(dim=1, keepdim=True)).sum(dim=1) > k).nonzero()[:, 0]
-    if len(tied):
-        columns[tied] = torch.sort(x[tied], dim=1, descending=True, stable=True).indices[:, :k]
+    values, columns = torch.topk(x, min(k + 1, x.shape[1]), dim=1)
+    if x.shape[1] > k:
+        tied = (values[:, k] == values[:, k - 1]).nonzero()[:, 0]
+        columns = columns[:, :k]
+        if len(tied):
+            columns[tied] = torch.sort(x[tied], dim=1, descending=True, stable=True).indices[:, :k]
     return columns.sort(dim=1).values
