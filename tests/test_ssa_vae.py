@@ -205,6 +205,10 @@ def test_margin_has_the_sign_of_the_true_field() -> None:
     extra = target.features[:, 0].abs() == 1
     assert extra.any() and torch.equal(target.features[extra, 0], true[extra].sign())
     assert torch.equal(target.coords[~extra], band.coords) and torch.equal(target.features[~extra], band.features)
+    with pytest.raises(VolumeError, match="needs a generator"):
+        with_margin(band, downsampling=4, share=0.1)
+    thin = with_margin(band, downsampling=4, share=0.1, generator=torch.Generator().manual_seed(0)).check()
+    assert 0.05 < (len(thin.coords) - len(band.coords)) / int(extra.sum()) < 0.15
     assert torch.equal(Halving.of(Halving.of(target.coords, 1).coarse, 1).coarse, network().encode(band).coords)
 
 
@@ -272,19 +276,20 @@ def test_an_empty_latent_decodes_to_an_empty_band() -> None:
 
 @pytest.mark.slow
 def test_eight_solids_are_learned_by_heart() -> None:
-    side = 32
+    side, steps = 32, 300
     fields = distances(side)
     band = band_of(fields, side)
-    target = with_margin(band, downsampling=NANO.downsampling)
     torch.manual_seed(0)
     vae = SparseVae(NANO)
-    scales, wider = vae.pyramid(band.coords, 8), vae.pyramid(target.coords, 8)
+    scales = vae.pyramid(band.coords, 8)
     optimizer = torch.optim.AdamW(vae.parameters(), lr=5e-3, betas=(0.9, 0.95))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=300, pct_start=0.1)
-    noise = torch.Generator().manual_seed(0)
-    for _ in range(300):
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=steps, pct_start=0.1)
+    draws = torch.Generator().manual_seed(0)
+    for _ in range(steps):
+        target = with_margin(band, downsampling=4, share=0.1, generator=draws, rulebook=scales.rulebooks[0])
+        wider = vae.pyramid(target.coords, 8)
         posterior = vae.encode(band, scales)
-        loss = vae_loss(vae.decode(posterior.sample(noise), wider), target, posterior, rulebook=wider.rulebooks[0])
+        loss = vae_loss(vae.decode(posterior.sample(draws), wider), target, posterior, rulebook=wider.rulebooks[0])
         optimizer.zero_grad()
         loss["total"].backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
@@ -292,5 +297,6 @@ def test_eight_solids_are_learned_by_heart() -> None:
         schedule.step()
     with torch.no_grad():
         latent = vae.encode(band, scales).latent()
-        assert sign_iou(vae.decode(latent, scales).band, fields, side).min() > 0.97
-        assert sign_iou(vae.decode(latent).band, fields, side).mean() > 0.97
+        for decoded in (vae.decode(latent), vae.decode(latent, scales), vae.decode_tiled(latent, 4)):
+            iou = sign_iou(decoded.band, fields, side)
+            assert iou.mean() > 0.97 and iou.min() > 0.94  # the thinnest solid is a plate of five nodes
