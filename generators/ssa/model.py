@@ -95,8 +95,8 @@ class LearnedModel:
 
     def normalise(self, latent: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
         """Return latents of zero mean and unit deviation, the data of stage 2."""
-        return (latent - self.latent_mean) / self.latent_std
+        return (latent - self.latent_mean.to(latent.device)) / self.latent_std.to(latent.device)
 
     def restore(self, data: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
         """Invert `normalise`."""
-        return data * self.latent_std + self.latent_mean
+        return data * self.latent_std.to(data.device) + self.latent_mean.to(data.device)

@@ -57,8 +57,8 @@ class Trunk(nn.Module):
         self.last_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
         self.leave = nn.Linear(width, channels)
         for layer in (self.modulation[1], self.last_modulation[1], self.leave):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(
         self,
