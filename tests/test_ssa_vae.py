@@ -195,6 +195,20 @@ def test_gradients_of_the_whole_equal_finite_differences() -> None:
     torch.testing.assert_close((grad * step).sum(), rise, rtol=1e-6, atol=0)
 
 
+def test_a_step_in_half_precision_stays_near_single_precision() -> None:
+    band, losses = two_solids(), []
+    for half in (False, True):
+        vae = network()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            posterior = vae.encode(band)
+            decoded = vae.decode(posterior.latent(), band.coords)
+            losses.append(vae_loss(decoded, band, posterior)["total"])
+        losses[-1].backward()
+        assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in vae.parameters())
+    assert losses[1].dtype == torch.float32
+    torch.testing.assert_close(losses[1], losses[0], rtol=2e-2, atol=0)
+
+
 def test_margin_has_the_sign_of_the_true_field() -> None:
     side = 24
     field = sphere(lattice(side).float(), 11.5, 8.3)
