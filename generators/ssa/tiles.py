@@ -51,8 +51,12 @@ class Bucket:
         per_tile = self.rows.shape[1]
         step = max(1, scores // (per_tile * self.width))
         for i in range(0, len(self.rows), step):
-            rows, starts, lengths, owner = (x[i : i + step] for x in (self.rows, self.starts, self.lengths, self.owner))
-            yield Bucket(rows, starts, lengths, owner, self.ranges, self.width, self.first + i * per_tile)
+            part = slice(i, i + step)
+            rows, first = self.rows[part], self.first + i * per_tile
+            if self.ranges == 1:  # one large product instead of many with the same keys
+                rows, part = rows.view(1, -1), slice(0, 1)
+            of_tile = self.starts[part], self.lengths[part], self.owner[part]
+            yield Bucket(rows, *of_tile, self.ranges, self.width, first)
 
     def keys(self) -> tuple[Int64[Tensor, "tL"], Float[Tensor, "t 1 L"]]:
         """Return the keys of each tile, and what to add to their scores: -inf where the range has ended."""
