@@ -19,3 +19,11 @@ class FamilyError(GeneratorError):
 
 class BackendError(GeneratorError):
     """A backend that is not installed, or does not run where it was asked for."""
+
+
+class DatasetError(GeneratorError):
+    """A data set that cannot be made or read."""
+
+
+class CheckpointError(GeneratorError):
+    """A checkpoint that is missing, damaged or of another model."""
