@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -10,11 +12,17 @@ import torch
 from ssa_shapes import box, distances, lattice, sphere, torus
 
 from generators.errors import FamilyError, ParameterError, VolumeError
+from generators.ssa.condition import Condition
+from generators.ssa.denoiser import LatentDenoiser
 from generators.ssa.field import SampledField, field_volume
 from generators.ssa.flow import SamplerConfig
+from generators.ssa.generator import SIDES, draw_extents, sample_blueprint
 from generators.ssa.model import LearnedModel
 from generators.ssa.presets import BAND, COARSE_REACH, PRESETS
 from generators.ssa.sample import sample_fields, sample_volume
+from generators.ssa.sparse_tensor import SparseTensor, cell_keys
+from generators.ssa.structure import StructureDenoiser, structure_of
+from generators.ssa.vae import Decoded, SparseVae
 from generators.surface import extract_surface
 
 SIDE, FACTOR = 64, 4
@@ -140,6 +148,8 @@ def loose_model() -> LearnedModel:
     for network in (model.structure, model.denoiser):
         for parameter in network.parameters():
             torch.nn.init.normal_(parameter, std=0.02)
+    with torch.no_grad():
+        model.structure.trunk.leave.bias[:8] += 1.5  # towards occupancy -1.5, so that few cells are active
     return model
 
 
@@ -191,3 +201,107 @@ def test_shapes_of_the_preset_survive_the_round_trip() -> None:
         field = SampledField(nodes[near].int().numpy(), values[near].numpy(), flat, FACTOR, (1.0, 1.0, 1.0))
         found = field_volume(field)
         assert found.volume is not None and found.conflicts == found.filled == found.jumps == 0
+
+
+class PointFlow(torch.nn.Module):
+    """The exact velocity towards one point: v = (x - x_0) / t."""
+
+    def __init__(self, x0: torch.Tensor) -> None:
+        super().__init__()
+        self.x0 = torch.nn.Parameter(x0)
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor, condition: Condition) -> torch.Tensor:
+        return (x - self.x0) / t.view(-1, 1, 1, 1, 1)
+
+
+class PointLatentFlow(torch.nn.Module):
+    def __init__(self, x0: torch.Tensor) -> None:
+        super().__init__()
+        self.x0 = torch.nn.Parameter(x0)
+
+    def layouts(self, x: SparseTensor) -> None:
+        return None
+
+    def forward(self, x: SparseTensor, t: torch.Tensor, condition: Condition, layouts: None = None) -> torch.Tensor:
+        i, j, k = x.coords[:, 1:].long().unbind(dim=1)
+        return (x.features - self.x0[i, j, k]) / t[x.coords[:, 0].long()][:, None]
+
+
+class NodesInChannels:
+    """An exact autoencoder: the latent of a cell is its 64 nodes."""
+
+    def decode(self, latent: SparseTensor) -> Decoded:
+        octants = lattice(FACTOR).int()
+        places = (FACTOR * latent.coords[:, None, 1:] + octants).reshape(-1, 3)
+        sample = latent.coords[:, :1].repeat_interleave(FACTOR**3, dim=0)
+        values = latent.features.reshape(-1)
+        near = values.abs() < 1
+        coords = torch.cat([sample, places], dim=1)[near]
+        order = torch.argsort(cell_keys(coords))
+        band = SparseTensor(coords[order], values[near][order][:, None], latent.batch_size).check()
+        return Decoded(band, ())
+
+
+def exact_model(solid: Callable[[torch.Tensor], torch.Tensor]) -> LearnedModel:
+    """A model whose flows end exactly at one solid."""
+    preset = replace(PRESETS["nano"], latent_channels=FACTOR**3)
+    side = SIDE // FACTOR
+    cut = solid(lattice(SIDE).float()).reshape([side, FACTOR] * 3).permute(0, 2, 4, 1, 3, 5).reshape([side] * 3 + [-1])
+    cells = (cut.abs() < BAND).any(dim=3)
+    coords = torch.cat([torch.zeros(int(cells.sum()), 1), cells.nonzero()], dim=1).int()
+    structure = structure_of(coords, torch.from_numpy(field_of(solid).coarse)[None])
+    return LearnedModel(
+        preset,
+        ("mug",),
+        cast("SparseVae", NodesInChannels()),
+        cast("StructureDenoiser", PointFlow(structure)),
+        cast("LatentDenoiser", PointLatentFlow(cut / BAND / 2 - 0.1)),
+        torch.full((FACTOR**3,), 0.2),
+        torch.full((FACTOR**3,), 2.0),
+        {"mug": np.array([[0.1, 0.2, 0.05], [0.2, 0.1, 0.05]])},
+        {"mug": ("wood", "steel")},
+    )
+
+
+def test_exact_flows_end_at_the_exact_blueprint() -> None:
+    """Noise to blueprint with closed forms for all three networks: the stages hand the right things on."""
+    solid = SOLIDS["box"]
+    model = exact_model(solid)
+    blueprint = sample_blueprint(model, "mug", rng=np.random.default_rng(3), resolution=58)
+    (part,) = blueprint.bodies[0].parts
+    x, y, z = (blueprint.parameters[name] for name in SIDES)
+    wanted = field_volume(field_of(solid, extents=(x, y, z))).volume
+    assert wanted is not None and blueprint.generator == "learned" and part.material in ("wood", "steel")
+    truth = (solid(lattice(SIDE).float()) < 0).numpy()
+    assert np.array_equal(part.volume.sign_at(lattice(SIDE).numpy()) < 0, truth)
+    assert part.volume.voxel_size == pytest.approx(wanted.voxel_size, rel=1e-4)
+    assert blueprint.parameters["field_conflicts"] == blueprint.parameters["field_filled"] == 0
+    again = sample_blueprint(model, "mug", rng=np.random.default_rng(3), resolution=58)
+    assert again.bodies[0].parts[0].volume.values.tobytes() == part.volume.values.tobytes()
+    assert again.parameters == blueprint.parameters
+
+
+def test_learned_generator_draws_boxes_of_its_family_and_takes_given_sides() -> None:
+    model = exact_model(SOLIDS["ball"])
+    drawn = {draw_extents(model, "mug", np.random.default_rng(seed), {}) for seed in range(20)}
+    assert drawn == {(0.1, 0.2, 0.05), (0.2, 0.1, 0.05)}
+    given = draw_extents(model, "mug", np.random.default_rng(0), {"extent_z": 0.3})
+    assert given[2] == 0.3 and given[:2] in {(0.1, 0.2), (0.2, 0.1)}
+
+
+def test_learned_generator_refuses_what_it_cannot_make() -> None:
+    model, rng = exact_model(SOLIDS["ball"]), np.random.default_rng(0)
+    with pytest.raises(FamilyError, match="trained on: mug"):
+        sample_blueprint(model, "chair", rng=rng, resolution=58)
+    with pytest.raises(ParameterError, match="makes 58"):
+        sample_blueprint(model, "mug", rng=rng, resolution=128)
+    with pytest.raises(ParameterError, match="'height' is no parameter"):
+        sample_blueprint(model, "mug", rng=rng, resolution=58, parameters={"height": 0.1})
+    with pytest.raises(ParameterError, match="positive length"):
+        sample_blueprint(model, "mug", rng=rng, resolution=58, parameters={"extent_x": -0.1})
+    with pytest.raises(FamilyError, match="no material"):
+        sample_blueprint(replace(model, materials={}), "mug", rng=rng, resolution=58)
+    with pytest.raises(FamilyError, match="no bounding boxes"):
+        sample_blueprint(replace(model, boxes={}), "mug", rng=rng, resolution=58)
+    with pytest.raises(VolumeError, match="reaches the border"):
+        sample_blueprint(exact_model(lambda p: sphere(p, 31.5, 33.0)), "mug", rng=rng, resolution=58)

@@ -104,11 +104,12 @@ class TimeEmbedding(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(2 * TIME_WAVES, width), nn.SiLU(), nn.Linear(width, width))
+        self.enter = nn.Linear(2 * TIME_WAVES, width)
+        self.leave = nn.Linear(width, width)
 
     def forward(self, t: Float[Tensor, "B"]) -> Float[Tensor, "B C"]:
         """Return the embedding of each time."""
         order = torch.arange(TIME_WAVES, device=t.device, dtype=torch.float32) / TIME_WAVES
         angles = TIME_SCALE * t.float()[:, None] * torch.exp(-math.log(SLOWEST_WAVE) * order)
-        waves = torch.cat([angles.cos(), angles.sin()], dim=1)
-        return self.mlp(waves.to(self.mlp[0].weight.dtype))
+        waves = torch.cat([angles.cos(), angles.sin()], dim=1).to(self.enter.weight.dtype)
+        return self.leave(nn.functional.silu(self.enter(waves)))

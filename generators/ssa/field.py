@@ -6,7 +6,7 @@ sign. Where they disagree the band has a hole, and the coarse signed distance of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -108,32 +108,28 @@ def field_volume(field: SampledField, *, config: FieldConfig | None = None) -> F
     jumps = _jumps(values, known, config.steepest)
     disagreeing = int((~known & ((values < 0) != (coarse < 0))).sum())
     values, pieces, specks, speck_nodes = _without_specks(values, config.speck_share)
-    found = {
-        "conflicts": conflicts,
-        "jumps": jumps,
-        "disagreeing": disagreeing,
-        "pieces": pieces,
-        "specks": specks,
-        "speck_nodes": speck_nodes,
-    }
+    found = FieldVolume(None, None, conflicts, jumps, 0, disagreeing, pieces, specks, speck_nodes)
     if not pieces:
-        return FieldVolume(None, "empty: no node is inside", **found)
+        return replace(found, reason="empty: no node is inside")
     if _on_border(values < 0):
-        return FieldVolume(None, "the solid reaches the border of the lattice", **found)
+        return replace(found, reason="the solid reaches the border of the lattice")
     needed = _crossed_corners(values < 0)
-    found["filled"] = int((needed & ~known).sum())
-    found["voids"] = _voids(values < 0)
-    defects = (conflicts + jumps + found["filled"]) / len(field.coords)
+    found = replace(found, filled=int((needed & ~known).sum()), voids=_voids(values < 0))
+    defects = (conflicts + jumps + found.filled) / len(field.coords)
     if defects > config.defect_limit:
         reason = f"conflicts, jumps and filled nodes are {defects:.1%} of the band, limit {config.defect_limit:.1%}"
-        return FieldVolume(None, reason, **found)
+        return replace(found, reason=reason)
+    return _scaled(found, values, np.argwhere(known | needed).astype(np.int32), max(field.extents))
+
+
+def _scaled(found: FieldVolume, values: np.ndarray, nodes: np.ndarray, longest: float) -> FieldVolume:
+    """Return the finding with the volume at its size [m], on its base."""
     low, high = _span(values)
-    voxel = max(field.extents) / float((high - low).max())
+    voxel = longest / float((high - low).max())
     x, y, z = (-voxel * np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]])).tolist()
-    nodes = np.argwhere(known | needed).astype(np.int32)
     volume = SparseVolume(nodes, values[tuple(nodes.T)] * np.float32(voxel), voxel, (x, y, z))
     sides = (voxel * (high - low)).tolist()
-    return FieldVolume(volume, None, **found, extents=(sides[0], sides[1], sides[2]))
+    return replace(found, volume=volume, extents=(sides[0], sides[1], sides[2]))
 
 
 def _dense(field: SampledField) -> tuple[Bool[np.ndarray, "R R R"], Float32[np.ndarray, "R R R"]]:

@@ -115,6 +115,6 @@ def lattice_noise(seed: int, stream: int, side: int, channels: int) -> Float[Ten
     Noise of a sparse cell is read at its place, so it depends neither on the batch nor on the other cells. It is drawn
     on the CPU, so that a GPU starts from the same numbers.
     """
-    word = np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0]
-    generator = torch.Generator().manual_seed(int(word) >> 1)
+    sequence = np.random.SeedSequence([seed, stream])
+    generator = torch.Generator().manual_seed(int(sequence.generate_state(1, np.uint64)[0]) >> 1)
     return torch.randn(side, side, side, channels, generator=generator)
