@@ -1,9 +1,9 @@
 """Time of Spatial Sparse Attention against torch's full attention, forward and backward, by number of tokens.
 
-The tokens are the cells that the surface of a torus passes through. Both columns time a whole layer, from features to
-features: projections, and for SSA pooling, scores, top-k, all three branches and the gate; the full layer calls
-`scaled_dot_product_attention`. Times are the least of several runs that alternate between both, so that a busy machine
-disturbs both alike; `--clock cpu` counts processor time instead of wall time.
+The tokens are the cells that the surface of a torus passes through, their features waves of the coordinates. Both
+columns time a whole layer, from features to features: projections, and for SSA pooling, scores, top-k, all three
+branches and the gate; the full layer calls `scaled_dot_product_attention`. Times are the least of several runs that
+alternate between both, so that a busy machine disturbs both alike; `--clock cpu` counts processor time instead.
 
     python benchmarks/ssa.py [--tokens 4096 8192 16384 32768 65536] [--heads 6] [--kv-heads 1] [--threads 2]
 """
@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from generators.ssa.attention import FullAttention, SpatialSparseAttention
 from generators.ssa.blocks import Layouts
@@ -40,6 +41,19 @@ def _torus(side: int) -> Tensor:
     ring = (centre[:, None].square() + centre.square()).sqrt() - 0.3 * side
     distance = (ring.square()[..., None] + centre.square()).sqrt() - 0.15 * side
     return (distance.abs() < math.sqrt(3) / 2).nonzero().int()
+
+
+def features(coords: Tensor, width: int) -> Tensor:
+    """Return sines and cosines of the coordinates with some noise (N, width), as the tokens of a network have.
+
+    Noise alone would make selection prefer blocks of one or two tokens, whose mean is largest, and so seem too cheap.
+    """
+    frequency = 2 ** torch.linspace(0, -5, width // 6, device=coords.device)
+    phase = (coords[:, 1:, None] * frequency).flatten(1)
+    waves = F.pad(torch.cat([phase.sin(), phase.cos()], dim=1), (0, width - 6 * (width // 6)))
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(waves.shape, generator=generator).to(coords.device)
+    return F.layer_norm(waves + 0.3 * noise, (width,))
 
 
 def least_times(layers: dict[str, nn.Module], x: Tensor, layouts: Layouts, *, runs: int, clock: Callable[[], float]):
@@ -83,7 +97,7 @@ def measure(device: str, options: argparse.Namespace) -> None:
     for wanted in options.tokens:
         coords = torus_cells(wanted).to(device)
         layouts = Layouts.of(coords, 1, options.block)
-        x = torch.randn(len(coords), width, device=device, requires_grad=True)
+        x = features(coords, width).requires_grad_()
         layers: dict[str, nn.Module] = {"ssa": ssa}
         if wanted <= options.full_up_to:
             layers["full"] = full

@@ -78,7 +78,8 @@ def folded_attention(
             return reference_attention(q, k, v, segments, top_k=top_k)
         if top_k and len(segments.ranges) != len(q):
             raise VolumeError("the best keys are found among one range per row")
-        tiles = segments.tiles(max(8, TILE_ROWS // q.shape[1]))
+        rows_per_range = -(-len(segments.ranges) // len(segments.starts))
+        tiles = segments.tiles(max(8, min(rows_per_range, TILE_ROWS // q.shape[1])))
         return TiledAttention.apply(q, k, v, tiles, top_k)  # pyright: ignore[reportReturnType]
 
 
