@@ -27,3 +27,7 @@ class DatasetError(GeneratorError):
 
 class CheckpointError(GeneratorError):
     """A checkpoint that is missing, damaged or of another model."""
+
+
+class TrainingError(GeneratorError):
+    """A training run that cannot go on: other data or settings than it was begun with, divergence, or no memory."""

@@ -125,7 +125,9 @@ def coarse_distance(values: Float32[np.ndarray, "R R R"], downsampling: int) -> 
     """
     inside = values < 0
     near = np.abs(values) < BAND
-    gap, nearest = ndimage.distance_transform_edt(~near, return_indices=True)
+    nearest = ndimage.distance_transform_edt(~near, return_distances=False, return_indices=True)
+    nearest = np.asarray(nearest)
+    gap = np.linalg.norm(nearest - np.indices(values.shape), axis=0)
     total = gap + np.abs(values[tuple(nearest)])
     signed = np.where(near, values, np.where(inside, -total, total))
     for axis in range(3):
