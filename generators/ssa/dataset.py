@@ -22,9 +22,10 @@ import numpy as np
 from generators.errors import DatasetError, GeneratorError
 from generators.families.family import Part
 from generators.procedural import find_family
-from generators.ssa.field_sampling import LatticeField, sample_mesh, sample_solid
+from generators.ssa.field_sampling import LatticeField, lattice_surface, sample_mesh, sample_solid
 from generators.ssa.presets import FILL, PRESETS, Preset
 from generators.ssa.shards import FORMAT, INDEX, SPLITS, Shard, read_shard, write_json, write_shard
+from generators.voxelize import unresolved_share
 from physics.mesh import Mesh
 
 MeshReader = Callable[[Path], Mesh]
@@ -63,6 +64,8 @@ class DatasetConfig:
     """Share of the objects that are kept for tests: new seeds, the same ranges [1]."""
     held_out_share: float = 0.1
     """Share of each family whose boxes are kept out of training: a range of height over width [1]."""
+    unresolved_limit: float = 0.05
+    """Share of a mesh's outer area that may be missing on the lattice; a mesh that loses more is refused [1]."""
     shard_objects: int = 100
     """Objects per file [1]."""
 
@@ -96,6 +99,8 @@ class Item:
     file: str | None = None
     """Mesh file; None for a member of an analytic family."""
     scale: float = 1.0
+    open_edges: int = 0
+    """Edges of a mesh that do not join two triangles; it is closed by its winding number [1]."""
     split: str = "train"
 
     @property
@@ -260,7 +265,17 @@ def _measure(task: tuple[MeshClass, int, Path, MeshReader]) -> Item | str:
     if not len(mesh.faces) or not float(mesh.extents.min()) > 0 or not np.isfinite(mesh.extents).all():
         return f"has {len(mesh.faces)} faces and a box of {mesh.extents.tolist()}: no solid"
     x, y, z = (mesh.extents * group.scale).tolist()
-    return Item(group.family, number, (x, y, z), file=str(file), scale=group.scale)
+    return Item(group.family, number, (x, y, z), file=str(file), scale=group.scale, open_edges=_open_edges(mesh))
+
+
+def _open_edges(mesh: Mesh) -> int:
+    """Return how many edges, by position, are not run through once in each direction as often."""
+    _, vertex = np.unique(mesh.vertices, axis=0, return_inverse=True)
+    faces = vertex.reshape(-1)[mesh.faces].astype(np.int64)
+    first, second = faces[:, [0, 1, 2]].ravel(), faces[:, [1, 2, 0]].ravel()
+    key = np.minimum(first, second) * len(mesh.vertices) + np.maximum(first, second)
+    _, edge = np.unique(key, return_inverse=True)
+    return int((np.bincount(edge.reshape(-1), np.sign(second - first)) != 0).sum())
 
 
 def _split(items: Sequence[Item], config: DatasetConfig) -> list[Item]:
@@ -331,7 +346,13 @@ def _make(config: DatasetConfig, item: Item, read_mesh: MeshReader | None) -> La
         raise DatasetError(f"{item.file}: meshes need a reader")
     mesh = read_mesh(Path(item.file))
     mesh = Mesh(mesh.vertices * item.scale, mesh.faces)
-    return sample_mesh(mesh, resolution=preset.resolution, downsampling=preset.downsampling)
+    made = sample_mesh(mesh, resolution=preset.resolution, downsampling=preset.downsampling)
+    lost = unresolved_share(mesh, lattice_surface(made, mesh), voxel_size=made.voxel_size)
+    if lost > config.unresolved_limit:
+        raise DatasetError(
+            f"{lost:.1%} of its outer area is thinner than the lattice resolves, limit {config.unresolved_limit:.1%}"
+        )
+    return made
 
 
 def _index(
@@ -364,6 +385,7 @@ def _index(
         "materials": materials,
         "draws": dict(draws),
         "held_out_aspects": held_out,
+        "notes": [[one.file, f"open at {one.open_edges} edges, closed"] for one in items if one.open_edges],
         "refused": [list(pair) for pair in refused],
         "shards": list(entries),
     }

@@ -12,10 +12,13 @@ from scipy import ndimage
 from generators.errors import VolumeError
 from generators.sampling import sample_volume
 from generators.ssa.presets import BAND, COARSE_REACH, FILL
+from generators.surface import extract_surface
 from generators.volume import SparseVolume
 from generators.voxelize import voxelize_mesh
 from physics.mesh import Mesh
 
+LEAST_VALUE = 1e-4
+"""Distance that stands for exactly 0, on the outside [voxel]."""
 OVERSAMPLING = 2
 """Voxels of a mesh's first lattice per voxel of the training lattice and side [1]."""
 
@@ -34,6 +37,11 @@ class LatticeField:
     """Bounding box [m]."""
     voxel_size: float
     """Distance of nodes [m]."""
+
+    @property
+    def resolution(self) -> int:
+        """Nodes along a side of the lattice [1]."""
+        return round(max(self.extents) / (FILL * self.voxel_size))
 
 
 def sample_solid(
@@ -91,6 +99,14 @@ def sample_mesh(mesh: Mesh, *, resolution: int, downsampling: int) -> LatticeFie
     return _lattice_field(np.clip(read, -BAND, BAND), extents, size, downsampling)
 
 
+def lattice_surface(field: LatticeField, mesh: Mesh) -> Mesh:
+    """Return the surface of a mesh's field, where the mesh lies [m]."""
+    low = mesh.bounds.mean(axis=0) - (field.resolution - 1) / 2 * field.voxel_size
+    x, y, z = low.tolist()
+    values = field.values * np.float32(field.voxel_size)
+    return extract_surface(SparseVolume(field.coords.astype(np.int32), values, field.voxel_size, (x, y, z)))
+
+
 def _dense(volume: SparseVolume, side: int, *, limit: float = BAND) -> Float32[np.ndarray, "R R R"]:
     """Return signed distance on the whole lattice [voxel], clipped; beyond the band the sign runs on along rows."""
     shape = (side, side, side)
@@ -107,6 +123,7 @@ def _lattice_field(
     """Return band and coarse distance of a dense lattice of signed distance [voxel]."""
     if not (values < 0).any():
         raise VolumeError("no node is inside: the object is thinner than a voxel of the training lattice")
+    values = np.where(values == 0, np.float32(LEAST_VALUE), values)
     near = np.abs(values) < BAND
     coords = np.argwhere(near).astype(np.int16)
     x, y, z = extents.tolist()
