@@ -181,10 +181,16 @@ def encode_split(
         if observe:
             observe(int(rows[-1]) + 1, len(dataset))
     size = torch.cat(sizes)
+    offsets = torch.cat([size.new_zeros(1), size.cumsum(0)])
+    return latents_of(dataset, torch.cat(coords), torch.cat(features), offsets)
+
+
+def latents_of(dataset: Dataset, coords: Tensor, features: Tensor, offsets: Tensor) -> Latents:
+    """Return latents with what the data set says of their objects."""
     return Latents(
-        torch.cat(coords),
-        torch.cat(features),
-        torch.cat([size.new_zeros(1), size.cumsum(0)]),
+        coords,
+        features,
+        offsets,
         torch.from_numpy(dataset.shard.family),
         torch.from_numpy(dataset.shard.extents),
         torch.from_numpy(dataset.shard.coarse.astype(np.float32)),

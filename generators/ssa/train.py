@@ -23,12 +23,14 @@ from generators.ssa.phases import (
     VaeTraining,
     encode_split,
     latent_statistics,
+    latents_of,
 )
 from generators.ssa.presets import PRESETS
 from generators.ssa.shards import Dataset, load_dataset
 from generators.ssa.train_config import TrainConfig
 from generators.ssa.trainer import Observer, Trainer, chance
 from generators.ssa.training_log import TrainingLog
+from generators.ssa.vae import SparseVae
 
 MODEL = "model"
 """Folder of the trained model within that of the run."""
@@ -70,7 +72,7 @@ def train(config: TrainConfig, data: Path, folder: Path, observe: Observer) -> T
     vae_phase = VaeTraining(model.vae, config.vae, model.preset, train_split, test_split, device)
     if not run.complete(vae_phase, observe):
         return Trained(False, None)
-    encoded = [encode_split(model.vae, split, device) for split in (train_split, test_split)]
+    encoded = [run.latents(model.vae, split, name) for split, name in ((train_split, "train"), (test_split, "test"))]
     mean, std = latent_statistics(encoded[0])
     for phase in _flow_phases(config, model, encoded, mean, std, device):
         if not run.complete(phase, observe):
@@ -142,6 +144,18 @@ class _Run:
         phase.module.to(self.device).eval()
         _freeze(phase.module)
         return True
+
+    def latents(self, vae: SparseVae, split: Dataset, name: str) -> Latents:
+        """Encode a split, or read what was encoded before."""
+        path = self.folder / f"latents_{name}.json"
+        if not path.exists():
+            made = encode_split(vae, split, self.device)
+            stored = {"coords": made.coords, "features": made.features, "offsets": made.offsets}
+            save_tensors(path, stored, {"identity": self.identity})
+        tensors, meta = load_tensors(path)
+        if meta["identity"] != self.identity or len(tensors["offsets"]) != len(split) + 1:
+            raise TrainingError(f"{path} is of a run with other settings or data; choose another folder")
+        return latents_of(split, tensors["coords"], tensors["features"], tensors["offsets"])
 
 
 def _freeze(module: nn.Module) -> None:

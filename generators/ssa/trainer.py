@@ -67,7 +67,8 @@ def learning_rate(config: PhaseConfig, step: int) -> float:
 
 def chance(seed: int, *stream: int) -> tuple[np.random.Generator, torch.Generator]:
     """Return the generators of one stream of a seed, for NumPy and for torch on the CPU."""
-    word = np.random.SeedSequence([seed, *stream]).generate_state(1, np.uint64)[0]
+    sequence = np.random.SeedSequence([seed, *stream])
+    word = sequence.generate_state(1, np.uint64)[0]
     return np.random.default_rng([seed, *stream]), torch.Generator().manual_seed(int(word) >> 1)
 
 
