@@ -15,3 +15,19 @@ class ParameterError(GeneratorError):
 
 class FamilyError(GeneratorError):
     """An unknown object family."""
+
+
+class BackendError(GeneratorError):
+    """A backend that is not installed, or does not run where it was asked for."""
+
+
+class DatasetError(GeneratorError):
+    """A data set that cannot be made or read."""
+
+
+class CheckpointError(GeneratorError):
+    """A checkpoint that is missing, damaged or of another model."""
+
+
+class TrainingError(GeneratorError):
+    """A training run that cannot go on: other data or settings than it was begun with, divergence, or no memory."""

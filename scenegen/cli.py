@@ -1,4 +1,4 @@
-"""The command line: run, show, doctor. Heavy imports wait until a command needs them."""
+"""The command line: run, show, dataset, train, doctor. Heavy imports wait until a command needs them."""
 
 from __future__ import annotations
 
@@ -140,6 +140,52 @@ def _show(path: Path, picture: bool) -> int:
     if written is not None:
         typer.echo(str(written))
     return DONE
+
+
+@app.command(epilog="Example: scenegen dataset configs/dataset_nano.yaml --out data/nano --meshes scans/tools")
+def dataset(
+    config: Annotated[Path, typer.Argument(help="YAML file that describes the data set.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="Output folder. The same command again resumes there.")],
+    meshes: Annotated[
+        list[Path] | None, typer.Option("--meshes", metavar="DIR", help="Folder of meshes, a class; repeatable.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key; repeatable.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes; the bytes do not depend on it.")] = 1,
+) -> None:
+    """Make training data of the learned generator: shards of signed distance from families and meshes."""
+    raise typer.Exit(_guarded(lambda: _dataset(config, overrides or [], out, meshes or [], workers)))
+
+
+def _dataset(path: Path, overrides: list[str], out: Path, meshes: list[Path], workers: int) -> int:
+    from scenegen.learn import load_dataset_config, make_data
+
+    make_data(load_dataset_config(path, overrides, meshes), out, workers=workers, say=typer.echo)
+    return DONE
+
+
+@app.command(epilog="Example: scenegen train configs/train_nano.yaml --data data/nano --out runs/nano")
+def train(
+    config: Annotated[Path, typer.Argument(help="YAML file that describes the training.", show_default=False)],
+    data: Annotated[Path, typer.Option("--data", help="Folder of 'scenegen dataset'.")],
+    out: Annotated[Path, typer.Option("--out", help="Output folder. The same command again resumes there.")],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key; repeatable.")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.0, help="Stop after so long, resumable; exit code 1 when not finished.")
+    ] = None,
+) -> None:
+    """Train the learned generator: autoencoder, structure, latents. Writes log.jsonl, loss.png and model/."""
+    raise typer.Exit(_guarded(lambda: _train(config, overrides or [], data, out, minutes)))
+
+
+def _train(path: Path, overrides: list[str], data: Path, out: Path, minutes: float | None) -> int:
+    from scenegen.learn import load_train_config, train_model
+
+    trained = train_model(load_train_config(path, overrides), data, out, minutes=minutes, say=typer.echo)
+    return DONE if trained.finished else NOT_CERTIFIED
 
 
 @app.command(epilog="Example: scenegen doctor")

@@ -1,0 +1,184 @@
+"""Blocks of a sparse lattice: tokens in block order, and lists of contiguous key ranges for every query.
+
+In block order the tokens of one block lie side by side, so that all three branches of Spatial Sparse Attention read
+"query row i attends to a list of contiguous key ranges": one range of pooled keys (compression), the ranges of the
+selected blocks (selection), one range of the own window (window).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Int32, Int64
+from torch import Tensor
+
+from generators.errors import ParameterError, VolumeError
+from generators.ssa.sparse_tensor import SIDE_LIMIT
+from generators.ssa.tiles import Tiles
+
+
+@dataclass(frozen=True, eq=False)
+class Segments:
+    """For every query row a list (CSR) of key ranges; the ranges of one row are disjoint, and there is at least one."""
+
+    starts: Int64[Tensor, "S"]
+    """First key of each range."""
+    ends: Int64[Tensor, "S"]
+    """One past the last key of each range; no range is empty."""
+    offsets: Int64[Tensor, "R+1"]
+    """First list entry of each query row, and the number of entries."""
+    ranges: Int64[Tensor, "P"]
+    """Range of each list entry."""
+    plans: dict[int, Tiles] = field(default_factory=dict)
+    """Tiles by query rows per tile, made when first needed."""
+
+    @classmethod
+    def single(cls, starts: Int64[Tensor, "S"], ends: Int64[Tensor, "S"], ranges: Int64[Tensor, "R"]) -> Segments:
+        """One range per query row."""
+        return cls(starts, ends, torch.arange(len(ranges) + 1, device=ranges.device), ranges)
+
+    @classmethod
+    def selected(cls, starts: Int64[Tensor, "S"], ends: Int64[Tensor, "S"], chosen: Int64[Tensor, "R K"]) -> Segments:
+        """Up to K ranges per query row, -1 where a row has fewer."""
+        valid = chosen >= 0
+        counts = valid.sum(dim=1)
+        return cls(starts, ends, torch.cat([counts.new_zeros(1), counts.cumsum(0)]), chosen[valid])
+
+    def check(self, keys: int) -> Segments:
+        """Return self, or raise `VolumeError` where a range is empty or a row has no range; for tests and callers."""
+        if bool((self.starts < 0).any() | (self.ends > keys).any() | (self.ends <= self.starts).any()):
+            raise VolumeError(f"a key range is empty or leaves the {keys} keys")
+        if bool((self.offsets.diff() < 1).any()):
+            raise VolumeError("a query row has no key range, so its softmax does not exist; give it at least one")
+        return self
+
+    def per_head(self, heads: int, keys: int) -> Segments:
+        """Repeat for key-value heads laid one after the other: row h * R + i, key h * `keys` + j."""
+        if heads == 1:
+            return self
+        head = torch.arange(heads, device=self.starts.device)[:, None]
+        offsets = (self.offsets[:-1] + head * len(self.ranges)).reshape(-1)
+        last = offsets.new_full((1,), heads * len(self.ranges))
+        return Segments(
+            (self.starts + head * keys).reshape(-1),
+            (self.ends + head * keys).reshape(-1),
+            torch.cat([offsets, last]),
+            (self.ranges + head * len(self.starts)).reshape(-1),
+        )
+
+    def tiles(self, rows_per_tile: int) -> Tiles:
+        """Return the query rows grouped by the range they attend to."""
+        if rows_per_tile not in self.plans:
+            self.plans[rows_per_tile] = Tiles.of(
+                self.starts, self.ends, self.offsets, self.ranges, rows_per_tile=rows_per_tile
+            )
+        return self.plans[rows_per_tile]
+
+
+@dataclass(frozen=True, eq=False)
+class BlockLayout:
+    """Tokens sorted by (sample, block, place in the block); the *position* of a token counts in this order."""
+
+    order: Int64[Tensor, "N"]
+    """Row of the token at each position."""
+    position: Int64[Tensor, "N"]
+    """Position of the token of each row."""
+    block_of: Int64[Tensor, "N"]
+    """Block of each position."""
+    place: Int64[Tensor, "N"]
+    """Cell within its block, lexicographic, of each position; below block^3."""
+    starts: Int64[Tensor, "K+1"]
+    """First position of each block, and the number of tokens."""
+    sample_blocks: Int64[Tensor, "B+1"]
+    """First block of each sample, and the number of blocks."""
+    sample_tokens: Int64[Tensor, "B+1"]
+    """First position of each sample, and the number of tokens."""
+    block: int
+    """Side of a block [cells]."""
+
+    @classmethod
+    def of(cls, coords: Int32[Tensor, "N 4"], batch_size: int, *, block: int, shift: int = 0) -> BlockLayout:
+        """Return the layout of cells (sample, i, j, k), blocks starting at -`shift`.
+
+        Raises:
+            ParameterError: the block or the shift is impossible.
+            VolumeError: a sample has no cells, a cell lies outside of the batch or of the lattice.
+        """
+        if block < 1 or not 0 <= shift < block:
+            raise ParameterError(f"block side {block} with shift {shift}, expected block >= 1 and 0 <= shift < block")
+        counts = _tokens_per_sample(coords, batch_size)
+        sample, cell = coords[:, 0].long(), coords[:, 1:].long() + shift
+        b, c = cell // block, cell % block
+        side = SIDE_LIMIT + 1
+        block_key = ((sample * side + b[:, 0]) * side + b[:, 1]) * side + b[:, 2]
+        place = (c[:, 0] * block + c[:, 1]) * block + c[:, 2]
+        order = torch.argsort(block_key * block**3 + place, stable=True)
+        keys, block_of, sizes = torch.unique_consecutive(block_key[order], return_inverse=True, return_counts=True)
+        blocks = torch.bincount(keys // side**3, minlength=batch_size)
+        position = torch.empty_like(order)
+        position[order] = torch.arange(len(order), device=order.device)
+        return cls(order, position, block_of, place[order], _starts(sizes), _starts(blocks), _starts(counts), block)
+
+
+def _tokens_per_sample(coords: Int32[Tensor, "N 4"], batch_size: int) -> Int64[Tensor, "B"]:
+    """Return the number of cells of each sample; none may be empty."""
+    if coords.ndim != 2 or coords.shape[1] != 4 or not len(coords):
+        raise VolumeError(f"coords are {tuple(coords.shape)}, expected (N, 4) with at least one cell")
+    if bool((coords < 0).any() | (coords[:, 0] >= batch_size).any() | (coords[:, 1:] >= SIDE_LIMIT).any()):
+        raise VolumeError(f"a cell lies outside of {batch_size} samples or of a lattice of side {SIDE_LIMIT}")
+    counts = torch.bincount(coords[:, 0].long(), minlength=batch_size)
+    if bool((counts == 0).any()):
+        empty = (counts == 0).nonzero()[:, 0].tolist()
+        raise VolumeError(f"samples {empty} have no cells; attention over nothing does not exist, leave them out")
+    return counts
+
+
+def _starts(counts: Int64[Tensor, "M"]) -> Int64[Tensor, "M+1"]:
+    return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+
+@dataclass(frozen=True, eq=False)
+class Layouts:
+    """The plain and the shifted layout of one set of cells, built once and shared by all layers."""
+
+    plain: BlockLayout
+    """Blocks of compression and selection, and windows of even layers; queries are in this order."""
+    shifted: BlockLayout
+    """Windows of odd layers, moved by half a block along each axis."""
+    block: int
+    """Side of a block [cells]."""
+    lists: dict[tuple[str, int], Segments] = field(default_factory=dict)
+    """Segments by branch and number of key-value heads, made when first needed."""
+
+    @classmethod
+    def of(cls, coords: Int32[Tensor, "N 4"], batch_size: int, block: int) -> Layouts:
+        """Return both layouts of these cells."""
+        plain = BlockLayout.of(coords, batch_size, block=block)
+        return cls(plain, BlockLayout.of(coords, batch_size, block=block, shift=block // 2), block)
+
+    def compression(self, kv_heads: int) -> Segments:
+        """Every token attends to all pooled keys (one per block) of its sample."""
+        if ("compression", kv_heads) not in self.lists:
+            layout, bounds = self.plain, self.plain.sample_blocks
+            per_sample = layout.sample_tokens.diff()
+            sample = torch.repeat_interleave(torch.arange(len(per_sample), device=bounds.device), per_sample)
+            segments = Segments.single(bounds[:-1], bounds[1:], sample).per_head(kv_heads, len(layout.starts) - 1)
+            self.lists["compression", kv_heads] = segments
+        return self.lists["compression", kv_heads]
+
+    def selection(self, chosen: Int64[Tensor, "R K"], kv_heads: int) -> Segments:
+        """Row h * N + position attends to the tokens of its chosen blocks, given as h * blocks + block, or -1."""
+        starts, tokens = self.plain.starts, len(self.plain.order)
+        head = tokens * torch.arange(kv_heads, device=starts.device)[:, None]
+        return Segments.selected((starts[:-1] + head).reshape(-1), (starts[1:] + head).reshape(-1), chosen)
+
+    def window(self, kv_heads: int, *, shifted: bool) -> Segments:
+        """Every token attends to its window; keys in the order of the plain or the shifted layout."""
+        name = "shifted window" if shifted else "window"
+        if (name, kv_heads) not in self.lists:
+            layout = self.shifted if shifted else self.plain
+            window_of = layout.block_of[layout.position[self.plain.order]]
+            segments = Segments.single(layout.starts[:-1], layout.starts[1:], window_of)
+            self.lists[name, kv_heads] = segments.per_head(kv_heads, len(layout.order))
+        return self.lists[name, kv_heads]

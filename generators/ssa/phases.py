@@ -1,0 +1,273 @@
+"""The three phases of training: what is drawn in a step, and what is minimised."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int32, Int64
+from torch import Tensor, nn
+
+from generators.errors import TrainingError
+from generators.ssa.condition import UNKNOWN, Condition
+from generators.ssa.flow import expand, interpolate, logit_normal_times, velocity
+from generators.ssa.presets import BAND, Preset
+from generators.ssa.shards import Dataset
+from generators.ssa.sparse_tensor import SparseTensor
+from generators.ssa.structure import structure_of
+from generators.ssa.train_config import FlowPhase, PhaseConfig, VaePhase
+from generators.ssa.vae import SparseVae
+from generators.ssa.vae_loss import VaeLossConfig, vae_loss, with_margin
+
+Terms = dict[str, Float[Tensor, ""]]
+"""Losses by name; "total" is minimised."""
+
+
+class Phase(Protocol):
+    """One network and its loss. All chance of a step comes from the generator, which lies on the CPU."""
+
+    @property
+    def name(self) -> str:
+        """Name of the network."""
+        ...
+
+    @property
+    def number(self) -> int:
+        """Place among the phases; seeds its chance."""
+        ...
+
+    @property
+    def config(self) -> PhaseConfig:
+        """Settings of the optimisation."""
+        ...
+
+    @property
+    def module(self) -> nn.Module:
+        """The network."""
+        ...
+
+    def loss(self, module: nn.Module, rows: np.ndarray, generator: torch.Generator, *, test: bool = False) -> Terms:
+        """Return the losses of a module (the phase's own, or its average) on some objects of a split."""
+        ...
+
+    def count(self, *, test: bool = False) -> int:
+        """Return the number of objects of the split."""
+        ...
+
+
+def band_of(dataset: Dataset, rows: np.ndarray, device: torch.device) -> SparseTensor:
+    """Return the bands of some objects, signed distance over BAND."""
+    coords, values = dataset.nodes(rows)
+    features = torch.from_numpy(values / np.float32(BAND))[:, None]
+    return SparseTensor(torch.from_numpy(coords).to(device), features.to(device), len(rows))
+
+
+def crop_band(band: SparseTensor, *, crop: int, preset: Preset, generator: torch.Generator) -> SparseTensor:
+    """Return a cube of `crop` latent cells a side of each object, about a node of it drawn at random.
+
+    The cube is moved to the corner of the lattice; it holds whole latent cells.
+    """
+    if crop >= preset.lattice:
+        return band
+    starts = band.starts
+    share = torch.rand(band.batch_size, generator=generator).to(starts.device)
+    size = starts[1:] - starts[:-1]
+    middle = starts[:-1] + (share * size).long().clamp(max=size - 1)
+    factor = preset.downsampling
+    corner = (band.coords[middle, 1:] // factor - crop // 2).clamp(0, preset.lattice - crop) * factor
+    moved = band.coords[:, 1:] - corner[band.coords[:, 0].long()]
+    held = ((moved >= 0) & (moved < crop * factor)).all(dim=1)
+    coords = torch.cat([band.coords[held, :1], moved[held]], dim=1)
+    return SparseTensor(coords, band.features[held], band.batch_size)
+
+
+@dataclass(frozen=True, eq=False)
+class VaeTraining:
+    """Phase 1: the autoencoder on crops of bands."""
+
+    module: SparseVae
+    config: VaePhase
+    preset: Preset
+    train: Dataset
+    test: Dataset
+    device: torch.device
+    name: str = "vae"
+    number: int = 1
+
+    def count(self, *, test: bool = False) -> int:
+        """Return the number of objects of the split."""
+        return len(self.test if test else self.train)
+
+    def loss(self, module: nn.Module, rows: np.ndarray, generator: torch.Generator, *, test: bool = False) -> Terms:
+        """Return the terms of `vae_loss`."""
+        vae = cast(SparseVae, module)
+        band = band_of(self.test if test else self.train, rows, self.device)
+        if self.config.crop is not None:
+            band = crop_band(band, crop=self.config.crop, preset=self.preset, generator=generator)
+        pyramid = vae.pyramid(band.coords, band.batch_size)
+        target = with_margin(
+            band,
+            downsampling=self.preset.downsampling,
+            share=self.config.margin,
+            generator=generator,
+            rulebook=pyramid.rulebooks[0],
+        )
+        wanted = vae.pyramid(target.coords, target.batch_size)
+        posterior = vae.encode(band, pyramid)
+        decoded = vae.decode(posterior.sample(generator), wanted)
+        loss = VaeLossConfig(kl=self.config.kl)
+        return vae_loss(decoded, target, posterior, loss, rulebook=wanted.rulebooks[0])
+
+
+def conditions(
+    families: Int64[Tensor, "B"], extents: Float[Tensor, "B 3"], *, drop: float, generator: torch.Generator
+) -> Condition:
+    """Return conditions of which a share lacks everything, a share the family, and a share the box."""
+    draw = torch.rand(len(families), generator=generator)
+    family = torch.where((draw < 2 * drop), UNKNOWN, families)
+    without_box = (draw < drop) | ((draw >= 2 * drop) & (draw < 3 * drop))
+    return Condition(family, extents.masked_fill(without_box[:, None], math.nan))
+
+
+@dataclass(frozen=True, eq=False)
+class Latents:
+    """Latents of a split, one object after the other."""
+
+    coords: Int32[Tensor, "N 3"]
+    features: Float[Tensor, "N C"]
+    """Means of the posterior."""
+    offsets: Int64[Tensor, "S+1"]
+    family: Int64[Tensor, "S"]
+    extents: Float[Tensor, "S 3"]
+    """Bounding boxes [m]."""
+    coarse: Float[Tensor, "S G G G"]
+    """Signed distance at the centres of latent cells [latent cell]."""
+
+    def __len__(self) -> int:
+        return len(self.family)
+
+    def batch(self, rows: np.ndarray) -> SparseTensor:
+        """Return the latents of some objects."""
+        chosen = torch.from_numpy(rows)
+        size = self.offsets[chosen + 1] - self.offsets[chosen]
+        sample = torch.repeat_interleave(torch.arange(len(chosen)), size)
+        first = size.cumsum(0) - size
+        place = torch.arange(int(size.sum())) + (self.offsets[chosen] - first)[sample]
+        coords = torch.cat([sample.int()[:, None], self.coords[place]], dim=1)
+        return SparseTensor(coords, self.features[place], len(chosen))
+
+
+@torch.no_grad()
+def encode_split(
+    vae: SparseVae,
+    dataset: Dataset,
+    device: torch.device,
+    *,
+    batch: int = 8,
+    observe: Callable[[int, int], None] | None = None,
+) -> Latents:
+    """Return the latents of all objects of a split."""
+    coords, features, sizes = [], [], []
+    for begin in range(0, len(dataset), batch):
+        rows = np.arange(begin, min(begin + batch, len(dataset)))
+        latent = vae.encode(band_of(dataset, rows, device)).latent()
+        coords.append(latent.coords[:, 1:].cpu())
+        features.append(latent.features.float().cpu())
+        sizes.append(latent.starts.diff().cpu())
+        if observe:
+            observe(int(rows[-1]) + 1, len(dataset))
+    size = torch.cat(sizes)
+    offsets = torch.cat([size.new_zeros(1), size.cumsum(0)])
+    return latents_of(dataset, torch.cat(coords), torch.cat(features), offsets)
+
+
+def latents_of(dataset: Dataset, coords: Tensor, features: Tensor, offsets: Tensor) -> Latents:
+    """Return latents with what the data set says of their objects."""
+    return Latents(
+        coords,
+        features,
+        offsets,
+        torch.from_numpy(dataset.shard.family),
+        torch.from_numpy(dataset.shard.extents),
+        torch.from_numpy(dataset.shard.coarse.astype(np.float32)),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class StructureTraining:
+    """Phase 2: occupancy and coarse distance by rectified flow."""
+
+    module: nn.Module
+    config: FlowPhase
+    train: Latents
+    test: Latents
+    device: torch.device
+    name: str = "structure"
+    number: int = 2
+
+    def count(self, *, test: bool = False) -> int:
+        """Return the number of objects of the split."""
+        return len(self.test if test else self.train)
+
+    def loss(self, module: nn.Module, rows: np.ndarray, generator: torch.Generator, *, test: bool = False) -> Terms:
+        """Return the mean squared error of the velocity (Liu et al. 2022, equation 1), and that of each channel."""
+        data = self.test if test else self.train
+        chosen = torch.from_numpy(rows)
+        x0 = structure_of(data.batch(rows).coords, data.coarse[chosen])
+        t = logit_normal_times(len(rows), generator, mean=self.config.time_mean, std=self.config.time_std)
+        noise = torch.randn(x0.shape, generator=generator)
+        asked = conditions(data.family[chosen], data.extents[chosen], drop=self.config.drop, generator=generator)
+        x_t = interpolate(x0, noise, expand(t, x0)).to(self.device)
+        v = module(x_t, t.to(self.device), asked.to(self.device))
+        error = (v.float() - velocity(x0, noise).to(self.device)).square().mean(dim=(0, 2, 3, 4))
+        return {"total": error.mean(), "occupancy": error[0], "distance": error[1]}
+
+
+@dataclass(frozen=True, eq=False)
+class DenoiserTraining:
+    """Phase 3: latents on the active cells by rectified flow."""
+
+    module: nn.Module
+    config: FlowPhase
+    train: Latents
+    test: Latents
+    mean: Float[Tensor, "C"]
+    std: Float[Tensor, "C"]
+    device: torch.device
+    name: str = "denoiser"
+    number: int = 3
+
+    def count(self, *, test: bool = False) -> int:
+        """Return the number of objects of the split."""
+        return len(self.test if test else self.train)
+
+    def loss(self, module: nn.Module, rows: np.ndarray, generator: torch.Generator, *, test: bool = False) -> Terms:
+        """Return the mean squared error of the velocity."""
+        data = self.test if test else self.train
+        chosen = torch.from_numpy(rows)
+        latent = data.batch(rows)
+        x0 = (latent.features - self.mean) / self.std
+        t = logit_normal_times(len(rows), generator, mean=self.config.time_mean, std=self.config.time_std)
+        noise = torch.randn(x0.shape, generator=generator)
+        asked = conditions(data.family[chosen], data.extents[chosen], drop=self.config.drop, generator=generator)
+        x_t = interpolate(x0, noise, t[latent.coords[:, 0].long()][:, None])
+        noisy = SparseTensor(latent.coords.to(self.device), x_t.to(self.device), latent.batch_size)
+        v = module(noisy, t.to(self.device), asked.to(self.device))
+        return {"total": (v.float() - velocity(x0, noise).to(self.device)).square().mean()}
+
+
+def latent_statistics(latents: Latents) -> tuple[Float[Tensor, "C"], Float[Tensor, "C"]]:
+    """Return mean and deviation of each channel over all cells.
+
+    Raises:
+        TrainingError: a channel that never changes, or numbers that are not finite.
+    """
+    values = latents.features.double()
+    mean, std = values.mean(dim=0), values.std(dim=0)
+    if not bool(values.isfinite().all()) or not bool((std > 1e-6).all()):
+        raise TrainingError(f"latents have deviations {std.tolist()}: the autoencoder has not learned to use them all")
+    return mean.float(), std.float()

@@ -1,0 +1,182 @@
+"""Training of the learned generator: autoencoder, structure, latents; each phase resumes from any kill."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from generators.errors import TrainingError
+from generators.ssa.checkpoint import find_device, load_tensors, load_weights, save_model, save_tensors
+from generators.ssa.model import LearnedModel
+from generators.ssa.phases import (
+    DenoiserTraining,
+    Latents,
+    Phase,
+    StructureTraining,
+    VaeTraining,
+    encode_split,
+    latent_statistics,
+    latents_of,
+)
+from generators.ssa.presets import PRESETS
+from generators.ssa.shards import Dataset, load_dataset
+from generators.ssa.train_config import TrainConfig
+from generators.ssa.trainer import Observer, Trainer, chance
+from generators.ssa.training_log import TrainingLog
+from generators.ssa.vae import SparseVae
+
+MODEL = "model"
+"""Folder of the trained model within that of the run."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Where a run stands."""
+
+    finished: bool
+    model: Path | None
+    """JSON of the model, when finished."""
+
+
+def train(config: TrainConfig, data: Path, folder: Path, observe: Observer) -> Trained:
+    """Train a model; the same call again goes on where it was stopped or killed.
+
+    Args:
+        config: Settings; all but the device must stay those the run was begun with.
+        data: Folder of a data set of the same preset.
+        folder: Where state, log, plot and model go.
+        observe: Called after each step; says whether to go on, save, or stop.
+
+    Raises:
+        DatasetError: no such data set, a damaged one, or one without a test split.
+        TrainingError: a data set of another preset, a folder of another run, divergence, or no memory.
+        CheckpointError: a damaged state.
+        BackendError: CUDA is asked for where there is none.
+    """
+    device = find_device(config.device)
+    train_split, test_split = load_dataset(data, "train"), load_dataset(data, "test")
+    if train_split.index["preset"] != config.preset:
+        raise TrainingError(
+            f"{data} was made for preset {train_split.index['preset']}, the training asks for {config.preset}"
+        )
+    model = _untrained(config, train_split)
+    run = _Run(config, folder, device, identity_of(config, train_split.index), TrainingLog(folder))
+
+    vae_phase = VaeTraining(model.vae, config.vae, model.preset, train_split, test_split, device)
+    if not run.complete(vae_phase, observe):
+        return Trained(False, None)
+    encoded = [run.latents(model.vae, split, name) for split, name in ((train_split, "train"), (test_split, "test"))]
+    mean, std = latent_statistics(encoded[0])
+    for phase in _flow_phases(config, model, encoded, mean, std, device):
+        if not run.complete(phase, observe):
+            return Trained(False, None)
+    finished = replace(model, latent_mean=mean, latent_std=std)
+    card = _card(config, train_split, run.log, finished)
+    path = save_model(finished, folder / MODEL, card=card, half=config.half, attention=config.attention)
+    return Trained(True, path)
+
+
+def _untrained(config: TrainConfig, data: Dataset) -> LearnedModel:
+    """Return networks whose first weights follow from the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(chance(config.seed, 0)[1].initial_seed())
+        return LearnedModel.new(
+            PRESETS[config.preset],
+            data.families,
+            boxes=data.boxes,
+            materials=data.materials,
+            attention=config.attention,
+        )
+
+
+def _flow_phases(
+    config: TrainConfig,
+    model: LearnedModel,
+    encoded: list[Latents],
+    mean: torch.Tensor,
+    std: torch.Tensor,
+    device: torch.device,
+) -> list[Phase]:
+    known, new = encoded
+    return [
+        StructureTraining(model.structure, config.structure, known, new, device),
+        DenoiserTraining(model.denoiser, config.denoiser, known, new, mean, std, device),
+    ]
+
+
+@dataclass(frozen=True)
+class _Run:
+    config: TrainConfig
+    folder: Path
+    device: torch.device
+    identity: str
+    log: TrainingLog
+
+    def complete(self, phase: Phase, observe: Observer) -> bool:
+        """Train a phase, or load what it gave; leave averaged weights in its module. Return False where stopped."""
+        path = self.folder / f"{phase.name}.json"
+        if not path.exists():
+            trainer = Trainer(
+                phase,
+                self.config.seed,
+                self.folder,
+                self.device,
+                self.log,
+                self.identity,
+                self.config.log_every,
+                self.config.test_every,
+            )
+            trainer.resume()
+            if not trainer.run(observe):
+                return False
+            save_tensors(path, trainer.average.state_dict(), {"identity": self.identity, "phase": phase.name})
+        tensors, meta = load_tensors(path, self.device)
+        if meta["identity"] != self.identity:
+            raise TrainingError(f"{self.folder} holds a run with other settings or data; choose another folder")
+        load_weights(phase.module, tensors, source=str(path))
+        phase.module.to(self.device).eval()
+        _freeze(phase.module)
+        return True
+
+    def latents(self, vae: SparseVae, split: Dataset, name: str) -> Latents:
+        """Encode a split, or read what was encoded before."""
+        path = self.folder / f"latents_{name}.json"
+        if not path.exists():
+            made = encode_split(vae, split, self.device)
+            stored = {"coords": made.coords, "features": made.features, "offsets": made.offsets}
+            save_tensors(path, stored, {"identity": self.identity})
+        tensors, meta = load_tensors(path)
+        if meta["identity"] != self.identity or len(tensors["offsets"]) != len(split) + 1:
+            raise TrainingError(f"{path} is of a run with other settings or data; choose another folder")
+        return latents_of(split, tensors["coords"], tensors["features"], tensors["offsets"])
+
+
+def _freeze(module: nn.Module) -> None:
+    module.requires_grad_(False)
+
+
+def identity_of(config: TrainConfig, index: Mapping[str, Any]) -> str:
+    """Return a hash of all that decides the weights: settings without the device, and the data."""
+    settings = {name: value for name, value in asdict(config).items() if name not in ("device", "half")}
+    text = json.dumps([settings, index["config"], index["shards"]], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _card(config: TrainConfig, data: Dataset, log: TrainingLog, model: LearnedModel) -> dict[str, Any]:
+    """Return what is known of the training, for the model card."""
+    last = {line["phase"]: {"loss": line["loss"], "test": line.get("test")} for line in log.lines()}
+    networks = {"vae": model.vae, "structure": model.structure, "denoiser": model.denoiser}
+    return {
+        "training": json.loads(json.dumps(asdict(config))),
+        "data": data.index["config"],
+        "objects": len(data),
+        "losses": last,
+        "parameters": {name: sum(p.numel() for p in module.parameters()) for name, module in networks.items()},
+    }

@@ -1,0 +1,156 @@
+"""Making training data and training the learned generator, from a configuration file and with a clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from scenegen.config_records import read_record
+from scenegen.config_text import apply_override, kind_of, parse_text
+from scenegen.errors import ConfigError
+
+if TYPE_CHECKING:
+    from generators.ssa.dataset import DatasetConfig, Made
+    from generators.ssa.train import Trained
+    from generators.ssa.train_config import TrainConfig
+    from generators.ssa.trainer import StepReport, Wish
+
+Record = TypeVar("Record")
+Say = Callable[[str], None]
+
+SAVE_SECONDS = 60.0
+"""Time between two saved states: the most work a kill can cost [s]."""
+LINE_SECONDS = 5.0
+"""Least time between two progress lines [s]."""
+
+
+def load_dataset_config(path: Path, overrides: Sequence[str] = (), meshes: Sequence[Path] = ()) -> DatasetConfig:
+    """Read the configuration of a data set; each folder of meshes adds a class of its name.
+
+    Raises:
+        ConfigError: Names the file, the key and what was expected.
+    """
+    from generators.ssa.dataset import DatasetConfig, MeshClass
+
+    config = _load(path, DatasetConfig, overrides)
+    classes = tuple(MeshClass(family=folder.resolve().name, folder=str(folder)) for folder in meshes)
+    return replace(config, meshes=config.meshes + classes)
+
+
+def load_train_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Read the configuration of a training run.
+
+    Raises:
+        ConfigError: Names the file, the key and what was expected.
+    """
+    from generators.ssa.train_config import TrainConfig
+
+    return _load(path, TrainConfig, overrides)
+
+
+def _load(path: Path, cls: type[Record], overrides: Sequence[str]) -> Record:
+    try:
+        data: Any = parse_text(path.read_text(encoding="utf-8"), str(path))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not a text file in UTF-8: {error}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected a mapping of keys to values, got {kind_of(data)}")
+    for override in overrides:
+        apply_override(data, override)
+    return read_record(data, cls, source=str(path))
+
+
+def make_data(config: DatasetConfig, out: Path, *, workers: int, say: Say) -> Made:
+    """Make a data set with progress lines, and say what was refused."""
+    from generators.ssa.dataset import make_dataset
+    from physics.mesh_io import read_mesh
+
+    clock = _Clock(say)
+    made = make_dataset(
+        config,
+        out,
+        workers=workers,
+        read_mesh=read_mesh,
+        observe=lambda done, total: clock.tick("objects", done, total),
+    )
+    count = {split: 0 for split in ("train", "test", "held_out")}
+    for entry in made.index["shards"]:
+        count[entry["split"]] += entry["objects"]
+    say(f"{out}: " + ", ".join(f"{number} {split}" for split, number in count.items()))
+    for family, draws in made.index["draws"].items():
+        say(f"  {family}: {draws} draws, walls of {config.least_wall_voxels:g} voxels or more kept")
+    for note in made.index["notes"]:
+        say(f"  {note[0]}: {note[1]}")
+    for file, why in made.refused:
+        say(f"  skipped {file}: {why}")
+    return made
+
+
+def train_model(config: TrainConfig, data: Path, out: Path, *, minutes: float | None, say: Say) -> Trained:
+    """Train with progress lines; save every minute, and stop in time where minutes are given."""
+    from generators.ssa.train import train
+
+    trained = train(config, data, out, _Watch(_Clock(say), minutes))
+    if trained.finished:
+        say(f"trained: {trained.model}")
+    else:
+        say(f"stopped; the same command goes on from {out}")
+    return trained
+
+
+@dataclass
+class _Clock:
+    """Progress lines with rate and time left."""
+
+    say: Say
+    begun: float = field(default_factory=time.monotonic)
+    said: float = 0.0
+    what: str = ""
+    first: int = 0
+
+    def tick(self, what: str, done: int, total: int, more: str = "") -> None:
+        now = time.monotonic()
+        if what != self.what:
+            self.what, self.begun, self.first = what, now, done
+        if now - self.said < LINE_SECONDS and done < total:
+            return
+        self.said = now
+        rate = (done - self.first) / max(now - self.begun, 1e-9)
+        pace = f"  {rate:.3g}/s  {_span((total - done) / rate)} left" if rate > 0 else ""
+        self.say(f"{what} {done}/{total}{more}{pace}")
+
+
+@dataclass
+class _Watch:
+    """Observer of training: says how it goes, asks for a saved state, stops in time."""
+
+    clock: _Clock
+    minutes: float | None
+    begun: float = field(default_factory=time.monotonic)
+    saved: float = field(default_factory=time.monotonic)
+
+    def __call__(self, report: StepReport) -> Wish:
+        from generators.ssa.trainer import Wish
+
+        test = "" if report.test is None else f"  test {report.test:.4g}"
+        self.clock.tick(
+            report.phase, report.step, report.steps, f"  loss {report.loss:.4g}{test}  lr {report.rate:.2g}"
+        )
+        now = time.monotonic()
+        if self.minutes is not None and now - self.begun > 60 * self.minutes:
+            return Wish.STOP
+        if now - self.saved > SAVE_SECONDS:
+            self.saved = now
+            return Wish.SAVE
+        return Wish.GO
+
+
+def _span(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"

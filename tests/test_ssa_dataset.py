@@ -1,0 +1,148 @@
+"""Training data: the lattice of the brief, closed-form distances, equal bytes for any number of processes, refusals."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import solids
+
+from generators.errors import DatasetError, FamilyError
+from generators.sdf import box, sphere
+from generators.ssa.dataset import DatasetConfig, MeshClass, make_dataset
+from generators.ssa.field_sampling import lattice_surface, sample_mesh, sample_solid
+from generators.ssa.presets import BAND, COARSE_REACH, FILL
+from generators.ssa.shards import load_dataset, read_shard
+from physics.mesh import Mesh
+from physics.mesh_io import read_mesh, write_obj
+
+LATTICE = {"resolution": 64, "downsampling": 4}
+CENTRE = 31.5
+"""Coordinate of the centre of the lattice [voxel]."""
+SMALL = DatasetConfig(families=("gear", "hex_nut"), per_family=6, shard_objects=3, test_share=0.3, seed=2)
+
+
+def ball(radius: float = 0.05) -> tuple:
+    return sphere(radius, (0.3, 0.0, radius)), radius
+
+
+def test_a_ball_fills_the_lattice_as_asked():
+    solid, radius = ball()
+    field = sample_solid([solid.distance], solid.bounds, **LATTICE)
+    r = FILL * 64 / 2
+    exact = np.linalg.norm(field.coords - CENTRE, axis=1) - r
+    np.testing.assert_allclose(field.values, exact, atol=2e-5)
+    assert field.extents == pytest.approx((2 * radius,) * 3)
+    assert field.voxel_size == pytest.approx(2 * radius / (FILL * 64))
+    every = np.argwhere(np.ones((64, 64, 64), dtype=bool))
+    assert len(field.coords) == (np.abs(np.linalg.norm(every - CENTRE, axis=1) - r) < BAND).sum()
+    assert (np.lexsort(field.coords.T[::-1]) == np.arange(len(field.coords))).all()
+
+
+def test_coarse_distance_of_a_ball():
+    solid, _ = ball()
+    field = sample_solid([solid.distance], solid.bounds, **LATTICE)
+    centres = 4 * np.indices((16, 16, 16)) + 1.5
+    exact = (np.linalg.norm(centres - CENTRE, axis=0) - FILL * 32) / 4
+    # Beyond the band the way to the nearest node of the band is up to half a voxel too long.
+    np.testing.assert_allclose(field.coarse, np.clip(exact, -COARSE_REACH, COARSE_REACH), atol=0.5 / 4)
+    assert field.coarse.min() == -COARSE_REACH  # the middle is inside, deeper than the reach
+
+
+def test_the_union_of_parts_is_what_is_sampled():
+    low, high = box((0.1, 0.1, 0.05), (0, 0, 0.025)), box((0.04, 0.04, 0.05), (0, 0, 0.075))
+    bounds = np.array([[-0.05, -0.05, 0], [0.05, 0.05, 0.1]])
+    field = sample_solid([low.distance, high.distance], bounds, **LATTICE)
+    joint = np.abs(field.coords - [CENTRE, CENTRE, CENTRE]).max(axis=1) < 3  # where the parts touch, deep inside
+    assert not joint.any() or (field.values[joint] < 0).all()
+
+
+@pytest.mark.parametrize("sides", [(0.08, 0.05, 0.12), (0.2, 0.03, 0.03)])
+def test_a_mesh_gives_the_field_of_the_solid_it_bounds(sides):
+    mesh = solids.box(sides).mesh
+    field = sample_mesh(mesh, **LATTICE)
+    solid = box(sides)
+    exact = sample_solid([solid.distance], solid.bounds, **LATTICE)
+    places = {tuple(node): value for node, value in zip(exact.coords.tolist(), exact.values.tolist(), strict=True)}
+    pairs = np.array(
+        [(v, places[tuple(n)]) for n, v in zip(field.coords.tolist(), field.values, strict=True) if tuple(n) in places]
+    )
+    assert len(pairs) > 0.97 * len(exact.coords)
+    error = np.abs(pairs[:, 0] - pairs[:, 1])
+    assert np.quantile(error, 0.99) < 0.15 and error.max() < 0.5  # voxels; the most beside edges
+    surface = lattice_surface(field, mesh)
+    np.testing.assert_allclose(surface.bounds, mesh.bounds, atol=0.5 * field.voxel_size)
+
+
+def test_equal_bytes_for_any_number_of_processes_and_after_a_stop(tmp_path):
+    alone = make_dataset(SMALL, tmp_path / "alone").index
+    for name in ("train-00001.npz", "train-00001.npz.json", "dataset.json"):
+        (tmp_path / "alone" / name).unlink()
+    kept = (tmp_path / "alone" / "train-00000.npz").stat().st_mtime_ns
+    assert make_dataset(SMALL, tmp_path / "alone").index == alone
+    assert (tmp_path / "alone" / "train-00000.npz").stat().st_mtime_ns == kept  # not made again
+    assert make_dataset(SMALL, tmp_path / "two", workers=2).index == alone
+
+
+def test_splits_are_disjoint_and_the_held_out_region_is_not_in_training(tmp_path):
+    index = make_dataset(SMALL, tmp_path).index
+    splits = {name: load_dataset(tmp_path, name).shard for name in ("train", "held_out")}
+    boxes = np.concatenate([shard.extents for shard in splits.values()])
+    assert len(np.unique(boxes, axis=0)) == len(boxes)
+    for number, family in enumerate(index["families"]):
+        low, high = index["held_out_aspects"][family]
+        for name, shard in splits.items():
+            own = shard.extents[shard.family == number]
+            aspect = own[:, 2] / own[:, :2].max(axis=1)
+            within = (aspect >= low * (1 - 1e-6)) & (aspect <= high * (1 + 1e-6))
+            assert within.all() if name == "held_out" else not within.any()
+
+
+def test_thin_members_are_drawn_again_or_refused(tmp_path):
+    with pytest.raises(DatasetError, match="none of 5 draws has walls of 2 voxels"):
+        make_dataset(DatasetConfig(families=("plate",), per_family=1, attempts=5), tmp_path)
+
+
+def test_meshes_are_made_or_listed(tmp_path):
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    whole = solids.box((1.0, 2.0, 1.0)).mesh
+    write_obj(whole, folder / "a_box.obj")
+    write_obj(Mesh(whole.vertices, whole.faces[1:]), folder / "b_open.obj")
+    (folder / "c_broken.obj").write_text("v 0 0\nf 1 2 3\n")
+    write_obj(solids.box((1.0, 2.0, 0.001)).mesh, folder / "d_sheet.obj")
+    config = DatasetConfig(meshes=(MeshClass("scans", str(folder), scale=0.1),), test_share=0.0, held_out_share=0.0)
+    made = make_dataset(config, tmp_path / "out", read_mesh=read_mesh)
+    split = load_dataset(tmp_path / "out", "train")
+    np.testing.assert_allclose(split.shard.extents, [[0.1, 0.2, 0.1]] * 2, rtol=1e-5)
+    assert [note[0][-10:] for note in made.index["notes"]] == ["b_open.obj"]
+    assert sorted(file[-8:] for file, _ in made.refused) == ["heet.obj", "oken.obj"]
+
+
+def test_what_cannot_be_made_is_refused(tmp_path):
+    with pytest.raises(DatasetError, match="neither"):
+        DatasetConfig()
+    with pytest.raises(FamilyError, match="Did you mean 'mug'"):
+        DatasetConfig(families=("mugg",))
+    with pytest.raises(DatasetError, match="named twice"):
+        DatasetConfig(families=("mug", "mug"))
+    with pytest.raises(DatasetError, match="holds no mesh"):
+        make_dataset(DatasetConfig(meshes=(MeshClass("x", str(tmp_path)),)), tmp_path / "a", read_mesh=read_mesh)
+    with pytest.raises(DatasetError, match="is no folder"):
+        make_dataset(DatasetConfig(meshes=(MeshClass("x", str(tmp_path / "no")),)), tmp_path / "b", read_mesh=read_mesh)
+
+
+def test_damage_and_other_configurations_are_refused(tmp_path):
+    config = DatasetConfig(families=("hex_nut",), per_family=2, test_share=0.0, held_out_share=0.0)
+    make_dataset(config, tmp_path)
+    with pytest.raises(DatasetError, match="another configuration"):
+        make_dataset(dataclasses.replace(config, seed=9), tmp_path)
+    with pytest.raises(DatasetError, match="no objects of split 'test'"):
+        load_dataset(tmp_path, "test")
+    path = tmp_path / "train-00000.npz"
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(DatasetError, match="wrong hash"):
+        load_dataset(tmp_path, "train")
+    with pytest.raises(DatasetError, match="is not a shard"):
+        read_shard(path)
