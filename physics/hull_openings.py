@@ -74,12 +74,13 @@ def clear_share(
 def _clear_stretches(vertices: np.ndarray, faces: np.ndarray, config: OpeningConfig) -> tuple[np.ndarray, np.ndarray]:
     """Ends of the stretches of chords that run outside the solid and clear of it."""
     import igl
-    from manifold3d import Manifold
+    from scipy.spatial import ConvexHull
 
-    from physics.hull_error import arrays, surface_samples
+    from physics.hull_error import surface_samples
 
     rng = np.random.default_rng(config.seed)
-    shell = surface_samples(*arrays(Manifold.hull_points(vertices)), 2 * config.chords)
+    # Qhull, since the faces of manifold3d's hull of many points come in an order that differs from run to run.
+    shell = surface_samples(vertices, ConvexHull(vertices).simplices, 2 * config.chords)
     shell = shell[rng.permutation(len(shell))]
     origin, target = shell[: config.chords], shell[config.chords :]
     length = np.linalg.norm(target - origin, axis=1)

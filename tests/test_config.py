@@ -7,15 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from generators.ssa.presets import PRESETS
 from scenegen.config import RunConfig, StageLimits, configure_stages, load_config, read_config
 from scenegen.errors import ConfigError
+from scenegen.learn import load_dataset_config, load_train_config
 from scenegen.pipeline.codec import record_digest
 from scenegen.pipeline.stage import Resources, Stage
 from scenegen.provenance import code_digest, config_digest, git_commit, item_rng, library_versions
 from scenegen.reports.summary import save_config
 
 BASE = "name: demo\nobjects:\n  - {families: all, count: 3}\n"
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+SHIPPED = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+LEARNING = {"dataset": load_dataset_config, "train": load_train_config}
+CONFIGS = [path for path in SHIPPED if path.stem.split("_")[0] not in LEARNING]
 
 
 def refused(text: str, *overrides: str) -> str:
@@ -29,6 +33,11 @@ def test_defaults_and_values():
     assert (config.seed, config.drop.quiet_speed, config.generator.resolution) == (3, 0.001, 128)
     assert config.executor.stages["hulls"].cpus == 2.0
     assert "mug" in config.objects[0].families and len(config.objects[0].families) >= 16
+
+
+@pytest.mark.parametrize("path", [path for path in SHIPPED if path not in CONFIGS], ids=lambda path: path.name)
+def test_every_configuration_of_the_learned_generator_loads(path):
+    assert LEARNING[path.stem.split("_")[0]](path).preset in PRESETS
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
