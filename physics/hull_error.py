@@ -173,7 +173,7 @@ def measure_hulls(
     m_com, u_com = _centre_of_mass(m_vertices, m_faces), _centre_of_mass(u_vertices, u_faces)
     shapes = [arrays(piece) for piece in pieces]
     rays, share = clear_share(m_vertices, m_faces, shapes, config=config.openings)
-    narrow = narrow_holes(m_vertices, m_faces, shapes, config=config.holes)
+    narrow = narrow_holes(m_vertices, m_faces, shapes, config=config.holes, parts=max(len(parts), 1))
     widths, lacks = zip(*(piece_shape(piece) for piece in pieces), strict=True)
     return HullError(
         body=body,

@@ -33,6 +33,8 @@ class HoleConfig:
     """Gaps whose middles share a cell of this size are one [L]."""
     climbs: int = 16
     """Steps towards the middle of a hole."""
+    fit: float = 0.005
+    """Narrower gaps of a body of several parts are fits of two surfaces that touch [L]; see `PartFitConfig.gap`."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ def narrow_holes(
     hulls: Sequence[tuple[np.ndarray, np.ndarray]],
     *,
     config: HoleConfig,
+    parts: int = 1,
 ) -> NarrowHoles:
     """Find the narrow holes of a solid and count those that hulls close.
 
@@ -60,13 +63,16 @@ def narrow_holes(
         faces: Of the solid (F, 3).
         hulls: Vertices and faces of each convex piece.
         config: Where holes are looked for.
+        parts: Number of parts of the body whose union the solid is.
     """
     from physics.hull_openings import is_blocked
 
     solid = _Solid(vertices, faces)
     middles, lines = _lines_through(solid, *_gaps(solid, config), config)
     middles, lines, radius = _climbed(solid, middles, lines, config)
-    keep = _passes(solid, middles, lines, config) & _is_enclosed(solid, middles, lines, config)
+    least = config.fit if parts > 1 else 0.0
+    keep = (2 * radius > least) & ~solid.holds(middles)
+    keep &= _passes(solid, middles, lines, config) & _is_enclosed(solid, middles, lines, config)
     middles, lines, radius = middles[keep], lines[keep], radius[keep]
     if not len(middles):
         return NarrowHoles(0, 0, 0.0)
@@ -112,6 +118,15 @@ class _Solid:
         if not len(rays[0]):
             return np.zeros(shape[:-1])
         return np.asarray(self._scene.run(*rays, query="DISTANCE"), dtype=np.float64).reshape(shape[:-1])
+
+    def holds(self, points: Float64[np.ndarray, "P 3"]) -> Bool[np.ndarray, "P"]:
+        """Whether points lie inside: a ray from a face may begin beyond a gap that is narrower than its first step."""
+        import igl
+
+        if not len(points):
+            return np.zeros(0, dtype=bool)
+        kind = igl.SIGNED_DISTANCE_TYPE_PSEUDONORMAL
+        return np.asarray(igl.signed_distance(points, self.vertices, self.faces, sign_type=kind)[0]) < 0
 
     def clearance(self, points: np.ndarray) -> Float64[np.ndarray, "P"]:
         """Distance of points from the surface [L]."""

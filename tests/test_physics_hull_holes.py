@@ -74,3 +74,26 @@ def test_a_sheet_whose_screw_hole_is_closed_does_not_pass():
     assert closed[0].value == pytest.approx(0.024, rel=0.1)
     assert "1 of 1" in closed[0].detail
     assert overall_verdict(checks) is Verdict.WARN
+
+
+@pytest.mark.parametrize("gap", [1e-6, 3e-4, 2e-3])
+def test_the_fit_of_two_parts_is_no_hole(gap):
+    """A pin in a board: the gap about it is closed by any hulls, and the board beside it is no gap at all."""
+    board, pin = plate(0.2) - drill(0.05), SOLID.cylinder(0.4, 0.05 - gap, circular_segments=24, center=True)
+    hulls = [arrays(plate(0.2)), arrays(pin)]
+    found = narrow_holes(*arrays(board + pin), hulls, config=HoleConfig(), parts=2)
+    assert found == NarrowHoles(0, 0, 0.0)
+
+
+def test_a_hole_between_two_parts_is_seen():
+    """Wider than a fit: what passes there would be stopped by hulls that close it."""
+    board, pin = plate(0.02) - drill(0.05), SOLID.cylinder(0.04, 0.03, circular_segments=24, center=True)
+    hulls = [arrays(plate(0.02)), arrays(pin)]
+    found = narrow_holes(*arrays(board + pin), hulls, config=HoleConfig(), parts=2)
+    assert found.closed > 0 and found.widest_closed == pytest.approx(0.02, rel=0.15)
+
+
+def test_material_beside_a_gap_too_narrow_for_a_ray_is_no_hole():
+    board = plate(0.2) - SOLID.cube((1e-6, 0.3, 1.0), True).translate((0.48, 0.0, 0.0))
+    found = narrow_holes(*arrays(board), [arrays(plate(0.2))], config=HoleConfig())
+    assert found.widest_closed < 1e-4
