@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from scenegen.assets.attach import attach
 from scenegen.assets.package import load_asset
@@ -21,7 +21,13 @@ __all__ = ["attach", "generate", "load_asset", "load_asset_pybullet", "load_scen
 
 
 def generate(
-    family: str, *, seed: int = 0, resolution: int = 128, parameters: Mapping[str, float] | None = None
+    family: str,
+    *,
+    seed: int = 0,
+    resolution: int = 128,
+    parameters: Mapping[str, float] | None = None,
+    generator: Literal["procedural", "ssa"] = "procedural",
+    checkpoint: str = "bundled",
 ) -> CertifiedAsset | Rejection:
     """Make and certify one object in this process: the whole chain, both engines included.
 
@@ -31,8 +37,11 @@ def generate(
     Args:
         family: Name of the object family, such as "mug".
         seed: Every random draw comes from it.
-        resolution: Voxels along the longest side [1]; 32 to 1024.
+        resolution: Voxels along the longest side of a procedural object [1]; 32 to 1024.
         parameters: Family parameters that are given instead of drawn [m] or [1].
+        generator: `procedural`, or `ssa` for the learned one, which takes the parameters `extent_x`, `extent_y`,
+            `extent_z` [m] and draws families that it does not know procedurally.
+        checkpoint: Weights of the learned generator: `bundled`, or a folder.
 
     Returns:
         The asset and its certificate, or the check that ended it.
@@ -45,10 +54,11 @@ def generate(
     from scenegen.run import build_config
 
     batch = {"families": [family], "count": 1, "parameters": dict(parameters or {})}
-    asked = {"name": "generate", "seed": seed, "generator": {"resolution": resolution}, "objects": [batch]}
+    asked: dict[str, Any] = {"name": "generate", "seed": seed, "objects": [batch]}
+    asked["generator"] = {"kind": generator, "resolution": resolution, "checkpoint": checkpoint}
     # The loader of configuration files has the rules for these values, and their messages.
     config = check_config(asked, source="generate")
-    request = AssetRequest(family, config.seed, family, resolution, config.objects[0].parameters)
+    request = AssetRequest(family, config.seed, family, config.objects[0].parameters)
     return build_asset(request, build_config(config, _floors(config.drop)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,13 +11,14 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from generators.errors import GeneratorError
+from generators.errors import GeneratorError, ParameterError
 from generators.families import FAMILIES
 from generators.procedural import draw_params
 from physics.drop_record import DropConfig
 from physics.errors import PhysicsError
 from physics.hulls import HullConfig
 from physics.validity import ValidityConfig
+from scenegen.assets.draw import GeneratorConfig, draw_config, open_learned
 from scenegen.config_records import nearest, read_record
 from scenegen.config_text import apply_override, kind_of, parse_text
 from scenegen.errors import ConfigError, SceneError
@@ -30,15 +31,6 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)]
 Count = Annotated[int, Field(ge=1)]
-
-
-@dataclass(frozen=True)
-class GeneratorConfig:
-    """Which generator makes the volumes."""
-
-    kind: Literal["procedural"] = "procedural"
-    resolution: Annotated[int, Field(ge=32, le=1024)] = 128
-    """Voxels along the longest side [1]."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +163,8 @@ def check_config(data: dict[str, Any], *, source: str) -> RunConfig:
     """Return the run that plain values describe, as `load_config` does for those of a file."""
     _name_families(data, source)
     config = read_record(data, RunConfig, source=source)
-    _check_objects(config, source)
+    learned = _learned_families(config.generator, source)
+    _check_objects(config, learned, source)
     _check_scenes(config, source)
     return config
 
@@ -223,7 +216,18 @@ def _name_families(data: dict[str, Any], source: str) -> None:
             batch["families"] = list(FAMILIES)
 
 
-def _check_objects(config: RunConfig, source: str) -> None:
+def _learned_families(config: GeneratorConfig, source: str) -> tuple[str, ...]:
+    """Return the families that the learned generator draws; refuse a checkpoint that cannot be used."""
+    if config.kind == "procedural":
+        return ()
+    try:
+        draw_config(config)
+    except GeneratorError as error:
+        raise ConfigError(f"{source}: generator.checkpoint: {error}") from error
+    return open_learned(config).families
+
+
+def _check_objects(config: RunConfig, learned: tuple[str, ...], source: str) -> None:
     """Refuse families that do not exist, parameters they do not have, and scenes that share a name."""
     for number, batch in enumerate(config.objects):
         if not batch.families:
@@ -237,9 +241,24 @@ def _check_objects(config: RunConfig, source: str) -> None:
             if not batch.parameters:
                 continue
             try:
-                draw_params(FAMILIES[name], np.random.default_rng(0), batch.parameters)
+                if name in learned:
+                    _check_sides(config.generator, name, batch.parameters)
+                else:
+                    draw_params(FAMILIES[name], np.random.default_rng(0), batch.parameters)
             except GeneratorError as error:
                 raise ConfigError(f"{source}: objects.{number}.parameters: {error}") from error
+
+
+def _check_sides(config: GeneratorConfig, family: str, parameters: Mapping[str, float]) -> None:
+    """Refuse what the learned generator does not take; the two generators have no parameter in common."""
+    if config.kind == "mixed":
+        raise ParameterError(
+            f"{family}: generator.kind is mixed, and no parameter means the same to both generators; "
+            "leave the parameters out, or choose procedural or ssa"
+        )
+    from generators.ssa.generator import draw_extents  # brings torch
+
+    draw_extents(open_learned(config).model, family, np.random.default_rng(0), parameters)
 
 
 def _check_scenes(config: RunConfig, source: str) -> None:

@@ -13,6 +13,7 @@ from physics.drop_record import DropConfig
 from physics.floors import EngineFloors
 from scenegen.assets import build
 from scenegen.assets.build import AssetRequest, BatteryConfig, BuildConfig, CertifiedAsset, Draft, SurfaceConfig
+from scenegen.assets.draw import draw_config
 from scenegen.assets.layout import THUMB_PNG
 from scenegen.assets.manifest import RejectionRow, write_manifest, write_rejections
 from scenegen.assets.package import STAGED
@@ -229,7 +230,7 @@ def measure_engine(request: FloorsRequest, config: DropConfig) -> EngineFloors:
 def build_config(config: RunConfig, floors: tuple[EngineFloors, ...]) -> BuildConfig:
     """Return what `build_asset` needs to know of a run's configuration."""
     battery = BatteryConfig(ground="oak", drop=config.drop, floors=floors)
-    return BuildConfig(SurfaceConfig(validity=config.validity), config.hulls, battery)
+    return BuildConfig(draw_config(config.generator), SurfaceConfig(validity=config.validity), config.hulls, battery)
 
 
 def asset_stages(config: RunConfig, floors: tuple[EngineFloors, ...], out: Path) -> tuple[Stage, ...]:
@@ -238,7 +239,7 @@ def asset_stages(config: RunConfig, floors: tuple[EngineFloors, ...], out: Path)
     surface, battery = how.surface, how.battery
     publish = PublishConfig(str(out.absolute()))
     steps = (
-        ("generate", build.draw_blueprint, AssetRequest, Draft, None),
+        ("generate", build.draw_blueprint, AssetRequest, Draft, how.draw),
         ("surface", build.extract_solid, Draft, Draft, surface),
         ("hulls", build.decompose_solid, Draft, Draft, how.hulls),
         ("drop_mujoco", build.drop_in_mujoco, Draft, Draft, battery),
@@ -266,7 +267,6 @@ def object_items(config: RunConfig) -> list[Item]:
                 item_id=f"object_{len(items):05d}",
                 seed=config.seed,
                 family=family,
-                resolution=config.generator.resolution,
                 parameters=batch.parameters,
             )
             items.append(Item(request.item_id, request))

@@ -54,7 +54,7 @@ def test_another_contact_is_another_body(asset, tmp_path, field):
 
 def test_limits_that_are_not_the_published_ones_are_recorded():
     """A run may loosen a limit, but no certificate made under it is a PASS."""
-    draft = Draft(AssetRequest("one", 0, "mug", 64), Blueprint("mug", (BodyBlueprint("mug", ()),)))
+    draft = Draft(AssetRequest("one", 0, "mug"), Blueprint("mug", (BodyBlueprint("mug", ()),)))
     loose = _record_limits(draft, "drop", DropConfig(creep_limit=1.0), DropConfig())
     assert loose.fallbacks == ("drop.creep_limit is 1.0, published is 0.001",)
     assert _record_limits(draft, "drop", DropConfig(), DropConfig()).fallbacks == ()

@@ -146,6 +146,20 @@ def test_selecting_all_blocks_is_full_attention(backend: str) -> None:
         torch.testing.assert_close(o[rows], full[0].transpose(0, 1), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("kv_heads", [1, 2])
+def test_where_all_blocks_are_chosen_one_range_gives_the_same(kv_heads: int) -> None:
+    coords = cells(40, 3, 90, side=8)
+    layouts = Layouts.of(coords, 3, 4)
+    assert layouts.most_blocks == 8
+    module = layer(heads=2, kv_heads=kv_heads, top_k=8)
+    x = random(len(coords), 64)
+    whole = module(x, layouts)
+    listed = Layouts.of(coords, 3, 4)
+    listed.__dict__["most_blocks"] = 9  # as if there were one more than are chosen
+    assert_near((module(x, listed),), (whole,), 1e-12)
+    assert ("everything", kv_heads) in layouts.lists and ("everything", kv_heads) not in listed.lists
+
+
 def test_chosen_blocks_have_the_largest_scores() -> None:
     """Exhaustive: no block left out scores higher than a chosen one, for each group of heads."""
     coords = cells(400, 60, side=16)

@@ -219,10 +219,10 @@ class PointLatentFlow(torch.nn.Module):
         super().__init__()
         self.x0 = torch.nn.Parameter(x0)
 
-    def layouts(self, x: SparseTensor) -> None:
+    def tokens(self, x: SparseTensor) -> None:
         return None
 
-    def forward(self, x: SparseTensor, t: torch.Tensor, condition: Condition, layouts: None = None) -> torch.Tensor:
+    def forward(self, x: SparseTensor, t: torch.Tensor, condition: Condition, tokens: None = None) -> torch.Tensor:
         i, j, k = x.coords[:, 1:].long().unbind(dim=1)
         return (x.features - self.x0[i, j, k]) / t[x.coords[:, 0].long()][:, None]
 

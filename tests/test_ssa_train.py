@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,19 @@ def test_other_settings_are_refused_in_the_same_folder(data, whole):
     other = dataclasses.replace(CONFIG, vae=dataclasses.replace(CONFIG.vae, rate=1e-3))
     with pytest.raises(TrainingError, match="other settings or data"):
         train(other, data, whole, lambda report: Wish.GO)
+
+
+def test_a_later_phase_is_trained_again_without_the_earlier_ones(data, tmp_path):
+    steps = []
+    train(CONFIG, data, tmp_path, lambda report: Wish.GO)
+    for name in ("denoiser.json", "model"):
+        path = tmp_path / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    longer = dataclasses.replace(CONFIG, denoiser=dataclasses.replace(CONFIG.denoiser, steps=3))
+    for state in tmp_path.glob("state*"):  # of the last phase, with fewer steps: refused, not taken for the longer one
+        state.unlink()
+    assert train(longer, data, tmp_path, lambda report: steps.append((report.phase, report.step)) or Wish.GO).finished
+    assert steps == [("denoiser", 1), ("denoiser", 2), ("denoiser", 3)]
 
 
 def test_damaged_state_is_refused(data, tmp_path):

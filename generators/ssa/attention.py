@@ -190,7 +190,8 @@ class SpatialSparseAttention(nn.Module):
             o, chosen = self._compression(q, k, v, layouts)
             outputs.append(o)
             if "selection" in self.branches:
-                segments = layouts.selection(chosen, self.kv_heads)
+                whole = layouts.most_blocks <= self.top_k
+                segments = layouts.everything(self.kv_heads) if whole else layouts.selection(chosen, self.kv_heads)
                 outputs.append(self._attend(q, self._keys(k), self._keys(v), segments))
         if "window" in self.branches:
             segments = layouts.window(self.kv_heads, shifted=self.shifted)
@@ -208,7 +209,8 @@ class SpatialSparseAttention(nn.Module):
         pooled_k = self._keys(self.compress_k(k + self.place[layout.place].to(k.dtype), layout))
         pooled_v = self._keys(self.compress_v(v, layout))
         segments = layouts.compression(self.kv_heads)
-        top_k = self.top_k if "selection" in self.branches else 0
+        choose = "selection" in self.branches and layouts.most_blocks > self.top_k
+        top_k = self.top_k if choose else 0
         o, _, chosen = folded_attention(q, pooled_k, pooled_v, segments, top_k=top_k, backend=self.backend)
         return o, chosen
 

@@ -8,6 +8,7 @@ selected blocks (selection), one range of the own window (window).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from jaxtyping import Int32, Int64
@@ -166,6 +167,23 @@ class Layouts:
             segments = Segments.single(bounds[:-1], bounds[1:], sample).per_head(kv_heads, len(layout.starts) - 1)
             self.lists["compression", kv_heads] = segments
         return self.lists["compression", kv_heads]
+
+    @cached_property
+    def most_blocks(self) -> int:
+        """Most blocks of a sample [1]."""
+        return int(self.plain.sample_blocks.diff().max())
+
+    def everything(self, kv_heads: int) -> Segments:
+        """Every token attends to all tokens of its sample: selection where no sample has more blocks than are chosen.
+
+        The same softmax as over the list of all blocks, as one range.
+        """
+        if ("everything", kv_heads) not in self.lists:
+            bounds = self.plain.sample_tokens
+            sample = torch.repeat_interleave(torch.arange(len(bounds) - 1, device=bounds.device), bounds.diff())
+            segments = Segments.single(bounds[:-1], bounds[1:], sample).per_head(kv_heads, len(self.plain.order))
+            self.lists["everything", kv_heads] = segments
+        return self.lists["everything", kv_heads]
 
     def selection(self, chosen: Int64[Tensor, "R K"], kv_heads: int) -> Segments:
         """Row h * N + position attends to the tokens of its chosen blocks, given as h * blocks + block, or -1."""

@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from generators.errors import VolumeError
 from generators.ssa.blocks import Layouts
 from generators.ssa.condition import Condition
+from generators.ssa.packing import Packing
 from generators.ssa.presets import Preset
 from generators.ssa.sparse_tensor import SparseTensor
 from generators.ssa.transformer import Attention
 from generators.ssa.trunk import Trunk
 
 
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """What a set of cells fixes: its packing and the blocks of the tokens; shared by all steps of a sampler."""
+
+    packing: Packing
+    layouts: Layouts
+
+
 class LatentDenoiser(nn.Module):
-    """A transformer on active latent cells, with Spatial Sparse Attention or a baseline in its place."""
+    """A transformer on packed latent cells, with Spatial Sparse Attention or a baseline in its place."""
 
     def __init__(self, preset: Preset, families: int, *, attention: Attention = "ssa") -> None:
         super().__init__()
         self.channels = preset.latent_channels
+        self.patch = preset.latent_patch
         self.trunk = Trunk(
-            preset.latent_channels,
+            self.patch**3 * (self.channels + 1),
             preset.latent_width,
             preset.latent_depth,
             preset.latent_heads,
             preset.kv_heads,
+            channels_out=self.patch**3 * self.channels,
             block=preset.block,
             top_k=preset.top_k,
             families=families,
@@ -33,9 +46,9 @@ class LatentDenoiser(nn.Module):
         )
 
     def forward(
-        self, x_t: SparseTensor, t: Float[Tensor, "B"], condition: Condition, layouts: Layouts | None = None
+        self, x_t: SparseTensor, t: Float[Tensor, "B"], condition: Condition, tokens: Tokens | None = None
     ) -> Float[Tensor, "N C"]:
-        """Return the velocity of each cell's latent; `layouts` of the same cells saves building them.
+        """Return the velocity of each cell's latent; `tokens` of the same cells saves building them.
 
         Raises:
             VolumeError: the latent has other channels, or a time is missing, or a sample has no cell.
@@ -45,9 +58,12 @@ class LatentDenoiser(nn.Module):
                 f"latent features {tuple(x_t.features.shape)} and times {tuple(t.shape)}, expected "
                 f"(N, {self.channels}) and ({x_t.batch_size},)"
             )
-        layouts = layouts or self.layouts(x_t)
-        return self.trunk(x_t.features, x_t.coords, layouts, t, condition)
+        tokens = tokens or self.tokens(x_t)
+        packing = tokens.packing
+        v = self.trunk(packing.pack(x_t.features), packing.coords, tokens.layouts, t, condition)
+        return packing.unpack(v)
 
-    def layouts(self, x: SparseTensor) -> Layouts:
-        """Return the blocks of these cells, to be shared by all steps of a sampler."""
-        return Layouts.of(x.coords, x.batch_size, self.trunk.block)
+    def tokens(self, x: SparseTensor) -> Tokens:
+        """Return the packing of these cells and its blocks."""
+        packing = Packing.of(x, self.patch)
+        return Tokens(packing, Layouts.of(packing.coords, x.batch_size, self.trunk.block))

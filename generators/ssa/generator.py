@@ -13,6 +13,7 @@ import torch
 
 from generators.blueprint import Blueprint, BodyBlueprint, PartBlueprint
 from generators.errors import FamilyError, ParameterError, VolumeError
+from generators.ssa.checkpoint import MODEL_FILE, load_model
 from generators.ssa.field import FieldConfig, FieldVolume, field_volume
 from generators.ssa.flow import SamplerConfig
 from generators.ssa.model import LearnedModel
@@ -21,6 +22,8 @@ from generators.ssa.sample import sample_fields
 
 SIDES = ("extent_x", "extent_y", "extent_z")
 """Names of the parameters that fix a side of the bounding box [m]."""
+BUNDLED_CHECKPOINT = Path(__file__).with_name("weights") / MODEL_FILE
+"""The checkpoint that ships with the package."""
 SEEDS = 2**53
 """Seeds are below this, so that a float of the record holds them exactly [1]."""
 
@@ -51,7 +54,13 @@ class LearnedGenerator:
         Raises:
             CheckpointError: The file is missing, damaged or of another architecture.
         """
-        return _loaded(self.checkpoint.resolve())
+        return _loaded(self.file)
+
+    @property
+    def file(self) -> Path:
+        """JSON of the checkpoint."""
+        path = self.checkpoint.resolve()
+        return path / MODEL_FILE if path.is_dir() else path
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -174,6 +183,4 @@ def one_thread() -> Iterator[None]:
 
 @lru_cache(maxsize=1)
 def _loaded(checkpoint: Path) -> LearnedModel:
-    from generators.ssa.checkpoint import load_model  # reads files; sampling from a model in memory needs none
-
     return load_model(checkpoint)

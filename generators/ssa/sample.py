@@ -118,11 +118,11 @@ def _sample_latent(
     start = noise.to(cells.device)[sample, i, j, k]
     packed = torch.cat([sample.int()[:, None], cells[:, 1:]], dim=1)
     blank = SparseTensor(packed, start, len(held))
-    layouts = model.denoiser.layouts(blank)
+    tokens = model.denoiser.tokens(blank)
     asked = Condition(condition.family[held], condition.extents[held])
 
     def bound(to: Condition) -> VelocityField:
-        return lambda x, t: model.denoiser(blank.with_features(x), _times(x, len(held), t), to, layouts)
+        return lambda x, t: model.denoiser(blank.with_features(x), _times(x, len(held), t), to, tokens)
 
     null = Condition.null(len(held), model.device)
     field = guided(bound(asked), bound(null), guidance=config.guidance, interval=config.interval)

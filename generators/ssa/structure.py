@@ -28,6 +28,7 @@ class StructureDenoiser(nn.Module):
             )
         self.side = preset.lattice
         self.patch = preset.structure_patch
+        self._tokens: tuple[tuple[int, torch.device], Tensor, Layouts] | None = None
         self.trunk = Trunk(
             CHANNELS * self.patch**3,
             preset.structure_width,
@@ -47,10 +48,16 @@ class StructureDenoiser(nn.Module):
         if x_t.shape[1:] != (CHANNELS, *[self.side] * 3):
             raise VolumeError(f"structure is {tuple(x_t.shape)}, expected (B, {CHANNELS}, {self.side}, ...) cubed")
         batch = len(x_t)
-        coords = dense_cells(batch, self.side // self.patch, x_t.device)
-        layouts = Layouts.of(coords, batch, self.trunk.block)
+        coords, layouts = self.tokens(batch, x_t.device)
         v = self.trunk(patchify(x_t, self.patch), coords, layouts, t, condition)
         return unpatchify(v, batch, self.side, self.patch)
+
+    def tokens(self, batch: int, device: torch.device) -> tuple[Int32[Tensor, "N 4"], Layouts]:
+        """Return the patches of a batch and their blocks; those of the last batch size are kept."""
+        if self._tokens is None or self._tokens[0] != (batch, device):
+            coords = dense_cells(batch, self.side // self.patch, device)
+            self._tokens = ((batch, device), coords, Layouts.of(coords, batch, self.trunk.block))
+        return self._tokens[1:]
 
 
 def dense_cells(batch: int, side: int, device: torch.device) -> Int32[Tensor, "N 4"]:

@@ -34,6 +34,8 @@ from generators.ssa.vae import SparseVae
 
 MODEL = "model"
 """Folder of the trained model within that of the run."""
+PHASES = ("vae", "structure", "denoiser")
+"""Phases in the order of training; each is a field of `TrainConfig`."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def train(config: TrainConfig, data: Path, folder: Path, observe: Observer) -> T
             f"{data} was made for preset {train_split.index['preset']}, the training asks for {config.preset}"
         )
     model = _untrained(config, train_split)
-    run = _Run(config, folder, device, identity_of(config, train_split.index), TrainingLog(folder))
+    run = _Run(config, folder, device, train_split.index, TrainingLog(folder))
 
     vae_phase = VaeTraining(model.vae, config.vae, model.preset, train_split, test_split, device)
     if not run.complete(vae_phase, observe):
@@ -116,12 +118,13 @@ class _Run:
     config: TrainConfig
     folder: Path
     device: torch.device
-    identity: str
+    index: Mapping[str, Any]
+    """What the data set says of itself."""
     log: TrainingLog
 
     def complete(self, phase: Phase, observe: Observer) -> bool:
         """Train a phase, or load what it gave; leave averaged weights in its module. Return False where stopped."""
-        path = self.folder / f"{phase.name}.json"
+        path, identity = self.folder / f"{phase.name}.json", identity_of(self.config, self.index, phase.name)
         if not path.exists():
             trainer = Trainer(
                 phase,
@@ -129,16 +132,16 @@ class _Run:
                 self.folder,
                 self.device,
                 self.log,
-                self.identity,
+                identity,
                 self.config.log_every,
                 self.config.test_every,
             )
             trainer.resume()
             if not trainer.run(observe):
                 return False
-            save_tensors(path, trainer.average.state_dict(), {"identity": self.identity, "phase": phase.name})
+            save_tensors(path, trainer.average.state_dict(), {"identity": identity, "phase": phase.name})
         tensors, meta = load_tensors(path, self.device)
-        if meta["identity"] != self.identity:
+        if meta["identity"] != identity:
             raise TrainingError(f"{self.folder} holds a run with other settings or data; choose another folder")
         load_weights(phase.module, tensors, source=str(path))
         phase.module.to(self.device).eval()
@@ -147,13 +150,13 @@ class _Run:
 
     def latents(self, vae: SparseVae, split: Dataset, name: str) -> Latents:
         """Encode a split, or read what was encoded before."""
-        path = self.folder / f"latents_{name}.json"
+        path, identity = self.folder / f"latents_{name}.json", identity_of(self.config, self.index, "vae")
         if not path.exists():
             made = encode_split(vae, split, self.device)
             stored = {"coords": made.coords, "features": made.features, "offsets": made.offsets}
-            save_tensors(path, stored, {"identity": self.identity})
+            save_tensors(path, stored, {"identity": identity})
         tensors, meta = load_tensors(path)
-        if meta["identity"] != self.identity or len(tensors["offsets"]) != len(split) + 1:
+        if meta["identity"] != identity or len(tensors["offsets"]) != len(split) + 1:
             raise TrainingError(f"{path} is of a run with other settings or data; choose another folder")
         return latents_of(split, tensors["coords"], tensors["features"], tensors["offsets"])
 
@@ -162,10 +165,15 @@ def _freeze(module: nn.Module) -> None:
     module.requires_grad_(False)
 
 
-def identity_of(config: TrainConfig, index: Mapping[str, Any]) -> str:
-    """Return a hash of all that decides the weights: settings without the device, and the data."""
-    settings = {name: value for name, value in asdict(config).items() if name not in ("device", "half")}
-    text = json.dumps([settings, index["config"], index["shards"]], sort_keys=True)
+def identity_of(config: TrainConfig, index: Mapping[str, Any], phase: str) -> str:
+    """Return a hash of all that decides the weights of a phase: its settings, those of earlier phases, and the data.
+
+    So a later phase can be trained again for longer without the earlier ones.
+    """
+    settings = asdict(config)
+    before = PHASES[: PHASES.index(phase) + 1]
+    shared = {name: settings[name] for name in ("preset", "seed", "attention", *before)}
+    text = json.dumps([shared, asdict(PRESETS[config.preset]), index["config"], index["shards"]], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

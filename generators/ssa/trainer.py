@@ -210,11 +210,13 @@ class Trainer:
             self.log.cut(self.phase.name, 0)
             return
         tensors, meta = load_tensors(path, self.device)
-        if meta["identity"] != self.identity:
-            raise TrainingError(
-                f"{self.folder} holds a run with other settings or data; choose another folder, or restore them"
-            )
-        if meta["phase"] == self.phase.name:
+        if (
+            meta["phase"] == self.phase.name
+        ):  # that of another phase is done with: its weights lie in a file of their own
+            if meta["identity"] != self.identity:
+                raise TrainingError(
+                    f"{self.folder} holds a run with other settings or data; choose another folder, or restore them"
+                )
             self._take(tensors, str(path))
             self.step, self.test_loss = int(meta["step"]), meta["test"]
         self.log.cut(self.phase.name, self.step)

@@ -28,6 +28,7 @@ class Trunk(nn.Module):
         heads: int,
         kv_heads: int,
         *,
+        channels_out: int | None = None,
         block: int,
         top_k: int,
         families: int,
@@ -55,7 +56,7 @@ class Trunk(nn.Module):
         )
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.last_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
-        self.leave = nn.Linear(width, channels)
+        self.leave = nn.Linear(width, channels_out or channels)
         for layer in (self.modulation[1], self.last_modulation[1], self.leave):
             for parameter in layer.parameters():
                 nn.init.zeros_(parameter)
@@ -67,8 +68,8 @@ class Trunk(nn.Module):
         layouts: Layouts,
         t: Float[Tensor, "B"],
         condition: Condition,
-    ) -> Float[Tensor, "N K"]:
-        """Return the velocity of every token."""
+    ) -> Float[Tensor, "N Q"]:
+        """Return the velocity of every token, `channels_out` numbers each (as many as came in, where not given)."""
         sample = coords[:, 0].long()
         signal = self.time(t) + self.condition(condition)
         modulation = self.modulation(signal)

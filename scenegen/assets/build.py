@@ -15,8 +15,7 @@ from functools import partial
 import numpy as np
 
 from generators.blueprint import Blueprint, BodyBlueprint, PartBlueprint
-from generators.errors import ParameterError, VolumeError
-from generators.procedural import ProceduralGenerator
+from generators.errors import VolumeError
 from generators.surface import extract_surface, field_normals
 from physics.agreement import check_agreement
 from physics.check import Check, Verdict
@@ -39,6 +38,7 @@ from physics.simplify import simplify_mesh
 from physics.validity import ValidityConfig, check_validity
 from scenegen.assets.asset import Asset, make_asset
 from scenegen.assets.certificate import Certificate, certify
+from scenegen.assets.draw import DrawConfig, draw_object
 from scenegen.pipeline.stage import Rejection
 from scenegen.provenance import item_rng
 
@@ -53,8 +53,6 @@ class AssetRequest:
     """Seed of the run; every draw comes from (seed, item_id, purpose)."""
     family: str
     """Name of the object family."""
-    resolution: int
-    """Voxels along the longest side [1]."""
     parameters: dict[str, float] = field(default_factory=dict)
     """Family parameters that are given instead of drawn [m] or [1]."""
 
@@ -89,6 +87,7 @@ class BatteryConfig:
 class BuildConfig:
     """Everything `build_asset` needs to know."""
 
+    draw: DrawConfig
     surface: SurfaceConfig
     hulls: HullConfig
     battery: BatteryConfig
@@ -135,7 +134,7 @@ def build_asset(request: AssetRequest, config: BuildConfig) -> CertifiedAsset | 
         partial(drop_in_pybullet, config=config.battery),
         partial(compare_engines, config=config.battery),
     )
-    draft = draw_blueprint(request, None)
+    draft = draw_blueprint(request, config.draw)
     for step in steps:
         if isinstance(draft, Rejection):
             return draft
@@ -143,23 +142,19 @@ def build_asset(request: AssetRequest, config: BuildConfig) -> CertifiedAsset | 
     return draft if isinstance(draft, Rejection) else certify_draft(draft, config.battery)
 
 
-def draw_blueprint(request: AssetRequest, config: None) -> Draft | Rejection:
+def draw_blueprint(request: AssetRequest, config: DrawConfig) -> Draft | Rejection:
     """Draw the object as volumes."""
-    rng = item_rng(request.seed, request.item_id, "generate")
-    try:
-        blueprint = ProceduralGenerator().generate(
-            request.family, rng=rng, resolution=request.resolution, parameters=dict(request.parameters) or None
-        )
-    except ParameterError as error:
-        return Rejection(
-            stage="generate",
-            reason="impossible parameters",
-            value=float("nan"),
-            limit=None,
-            unit="",
-            message=str(error),
-        )
-    return Draft(request, blueprint)
+    drawn = draw_object(
+        config.generator,
+        family=request.family,
+        seed=request.seed,
+        item_id=request.item_id,
+        parameters=request.parameters,
+    )
+    if isinstance(drawn, Rejection):
+        return drawn
+    blueprint, notes = drawn
+    return Draft(request, blueprint, notes=notes)
 
 
 def extract_solid(draft: Draft, config: SurfaceConfig) -> Draft | Rejection:
