@@ -31,7 +31,7 @@ LIBRARIES = (
 )
 """Distributions whose version may change a result, and is therefore recorded."""
 
-RESULT_LIBRARIES = ("numpy", "scipy", "mujoco", "pybullet", "coacd", "trimesh", "manifold3d", "libigl")
+RESULT_LIBRARIES = ("numpy", "scipy", "torch", "mujoco", "pybullet", "coacd", "trimesh", "manifold3d", "libigl")
 """Distributions whose version does change results: part of the code digest, so that stored results are not reused."""
 
 PACKAGES = ("physics", "generators", "scenegen")

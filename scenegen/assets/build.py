@@ -127,6 +127,12 @@ class CertifiedAsset:
 
 def build_asset(request: AssetRequest, config: BuildConfig) -> CertifiedAsset | Rejection:
     """Make one asset from its request, or say why it cannot be certified."""
+    draft = draw_blueprint(request, config.draw)
+    return draft if isinstance(draft, Rejection) else finish_asset(draft, config)
+
+
+def finish_asset(draft: Draft, config: BuildConfig) -> CertifiedAsset | Rejection:
+    """Make an asset from its blueprint, or say why it cannot be certified."""
     steps: tuple[Callable[[Draft], Draft | Rejection], ...] = (
         partial(extract_solid, config=config.surface),
         partial(decompose_solid, config=config.hulls),
@@ -134,12 +140,12 @@ def build_asset(request: AssetRequest, config: BuildConfig) -> CertifiedAsset | 
         partial(drop_in_pybullet, config=config.battery),
         partial(compare_engines, config=config.battery),
     )
-    draft = draw_blueprint(request, config.draw)
+    grown: Draft | Rejection = draft
     for step in steps:
-        if isinstance(draft, Rejection):
-            return draft
-        draft = step(draft)
-    return draft if isinstance(draft, Rejection) else certify_draft(draft, config.battery)
+        grown = step(grown)
+        if isinstance(grown, Rejection):
+            return grown
+    return certify_draft(grown, config.battery)
 
 
 def draw_blueprint(request: AssetRequest, config: DrawConfig) -> Draft | Rejection:
