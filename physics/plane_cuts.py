@@ -25,6 +25,10 @@ from physics.fan_cuts import FanConfig, fan_planes
 
 LEAST_VOLUME = 1e-9
 """Smaller components of a cut are rounding [L^3]."""
+LEAST_SHARE = 1e-3
+"""Smaller shares of a volume are rounding [1]."""
+FEW_PLANES, BLOCK = 48, 256
+"""Depths are bounded by this many planes first, and found for this many points at once."""
 TOUCH = 1e-6
 """Points this near to a plane lie on it, boxes this near touch [L]."""
 
@@ -211,7 +215,21 @@ def _hull(points: np.ndarray) -> Any:
 
 
 def _components(solid: Any) -> list[Any]:
-    return [component for component in solid.decompose() if component.volume() > LEAST_VOLUME]
+    """Return the connected parts of a solid, each with the voids inside it, which are shells of negative volume."""
+    shells = solid.decompose()
+    parts = [shell for shell in shells if shell.volume() > LEAST_VOLUME]
+    for void in (_turned(shell) for shell in shells if shell.volume() < -LEAST_VOLUME):
+        volume = void.volume() * (1 - LEAST_SHARE)  # a part within a void is not cut by it
+        parts = [part - void if (part ^ void).volume() > volume else part for part in parts]
+    return parts
+
+
+def _turned(solid: Any) -> Any:
+    """Return a solid with its faces turned over."""
+    from manifold3d import Manifold, Mesh64
+
+    vertices, faces = solid_arrays(solid)
+    return Manifold(Mesh64(vertices.copy(), np.ascontiguousarray(faces[:, ::-1], dtype=np.uint64)))
 
 
 # ---- cutting --------------------------------------------------------------------------------------------------
@@ -428,14 +446,40 @@ def _face_standoff(hull: Any, pieces: Sequence[Piece]) -> Float64[np.ndarray, "F
 
 def _depth(hull: Any, pieces: Sequence[Piece]) -> float:
     """Largest depth of the solid's surface inside a hull that stands for pieces of it [L]."""
-    points = np.concatenate([piece.skin for piece in pieces])
+    return float(depths_in(hull, np.concatenate([piece.skin for piece in pieces]), deepest=True).max(initial=0.0))
+
+
+def depths_in(hull: Any, points: Float64[np.ndarray, "P 3"], *, deepest: bool = False) -> Float64[np.ndarray, "P"]:
+    """Depth of points inside a convex solid, 0 outside [L].
+
+    Args:
+        hull: A convex manifold3d solid.
+        points: Where the depth is wanted.
+        deepest: Only the largest is wanted; others may be given as 0.
+    """
+    normal, offset = _planes(hull)
+    if not len(points) or not len(normal):
+        return np.zeros(len(points))
+    depths = np.zeros(len(points))
+    few = np.linspace(0, len(normal) - 1, min(FEW_PLANES, len(normal))).astype(int)
+    bound = (offset[few] - points @ normal[few].T).min(axis=1)  # no point lies deeper than this
+    order = np.argsort(-bound, kind="stable")
+    order = order[bound[order] > 0]
+    for block in np.array_split(order, max(1, -(-len(order) // BLOCK))):
+        if deepest and len(block) and bound[block[0]] <= depths.max():
+            break
+        depths[block] = (offset - points[block] @ normal.T).min(axis=1).clip(min=0.0) if len(block) else 0.0
+    return depths
+
+
+def _planes(hull: Any) -> tuple[Float64[np.ndarray, "F 3"], Float64[np.ndarray, "F"]]:
+    """Normals and offsets of the faces of a convex solid."""
     vertices, faces = solid_arrays(hull)
     a, b, c = (vertices[faces[:, k]] for k in range(3))
     normal = np.cross(b - a, c - a)
     length = np.linalg.norm(normal, axis=1)
     normal, a = normal[length > 0] / length[length > 0, None], a[length > 0]
-    heights = points @ normal.T - np.einsum("fi,fi->f", normal, a)
-    return max(-float(heights.max(axis=1).min(initial=0.0)), 0.0)
+    return normal, np.einsum("fi,fi->f", normal, a)
 
 
 def _set_back(hull: Any, pieces: Sequence[Piece], config: CutConfig) -> Float64[np.ndarray, "N 3"]:
@@ -450,7 +494,11 @@ def _set_back(hull: Any, pieces: Sequence[Piece], config: CutConfig) -> Float64[
         offset = float(inward @ a[k] + distance[k])
         trimmed = hull.trim_by_plane(tuple(inward), offset)
         removed = hull.volume() - trimmed.volume()
-        lost = sum(piece.solid.trim_by_plane(tuple(-inward), -offset).volume() for piece in pieces)
+        lost = sum(
+            piece.solid.trim_by_plane(tuple(-inward), -offset).volume()
+            for piece in pieces
+            if float((piece.vertices @ inward).min()) < offset
+        )
         if removed - lost > config.set_back_pays * lost:  # not where the face also lies on the solid
             hull = trimmed
     return solid_arrays(hull)[0]
