@@ -159,7 +159,7 @@ def measure_hulls(
     pieces = [
         unit_solid(hull, centre=centre, size=size, what=f"body {body!r}: hull {i}") for i, hull in enumerate(hulls)
     ]
-    union = _union(pieces)
+    union = union_of(pieces)
     shared, m_volume, u_volume = (union ^ solid).volume(), solid.volume(), union.volume()
     area = solid.surface_area()
     m_vertices, m_faces = arrays(solid)
@@ -326,7 +326,8 @@ def arrays(solid: Any) -> tuple[np.ndarray, np.ndarray]:
     return vertices, np.ascontiguousarray(mesh.tri_verts, dtype=np.int64)
 
 
-def _union(pieces: list[Any]) -> Any:
+def union_of(pieces: list[Any]) -> Any:
+    """Return the union of manifold3d solids."""
     from manifold3d import Manifold, OpType
 
     return Manifold.batch_boolean(pieces, OpType.Add)
@@ -383,7 +384,7 @@ def _part_distances(
         if not hulls:
             raise HullFault(f"{what} has no hulls")
         solid = unit_solid(surface, centre=centre, size=size, what=what)
-        union = _union([unit_solid(hull, centre=centre, size=size, what=f"{what}, a hull") for hull in hulls])
+        union = union_of([unit_solid(hull, centre=centre, size=size, what=f"{what}, a hull") for hull in hulls])
         found.append(_distances(*arrays(solid), *arrays(union), samples, outside_only=False))
     return max(p95 for p95, _ in found), max(far for _, far in found)
 

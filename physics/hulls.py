@@ -24,6 +24,7 @@ from physics.check import SEVERITY, Check, Verdict, overall_verdict
 from physics.coacd_run import ChildLimits, CoacdConfig, coacd_hulls
 from physics.errors import HullError as HullFault
 from physics.fan_cuts import FanConfig
+from physics.gap_cuts import covered_air, open_gaps
 from physics.hull_error import (
     HullError,
     HullErrorConfig,
@@ -33,12 +34,13 @@ from physics.hull_error import (
     is_graspable,
     measure_hulls,
     piece_shape,
+    union_of,
     unit_solid,
 )
 from physics.isolate import ChildCrashed, ChildOutOfMemory
 from physics.mesh import Mesh
 from physics.model import Body, Hull
-from physics.plane_cuts import LEAST_VOLUME, CutConfig, cut_hulls, simplified
+from physics.plane_cuts import LEAST_VOLUME, CutConfig, cut_groups, hull_corners, hull_planes, simplified, sure_hull
 
 ALGORITHM = "5"
 """Raised when the same input gives other hulls, so that old cache entries are not read."""
@@ -147,8 +149,6 @@ def decompose_mesh(
         HullError: (of `physics.errors`) The mesh bounds no solid, or no method returned any hull.
         ChildTimedOut: CoACD got no CPU for so long that its wall deadline passed: the machine's fault, not the mesh's.
     """
-    from manifold3d import Manifold
-
     config = config or HullConfig()
     centre, size = mesh.bounds.mean(axis=0), float(mesh.extents.max())
     solid = unit_solid(mesh, centre=centre, size=size, what=f"{name}: the mesh")
@@ -163,18 +163,11 @@ def decompose_mesh(
         if best is not None and SEVERITY.index(best[2]) < SEVERITY.index(rung.after):
             continue
         try:
-            pieces = _pieces(solid, rung.method, config, farthest)
+            solids = _solids(solid, rung.method, config, farthest)
         except (ChildCrashed, ChildOutOfMemory) as error:
             attempts.append(Attempt(rung.name, 0, Verdict.FAIL, (str(error).splitlines()[0],)))
             continue
-        solids = [
-            part
-            for points in pieces
-            for part in _with_few_vertices(
-                Manifold.hull_points(np.ascontiguousarray(points)), config.most_vertices, config.vertex_error
-            )
-        ]
-        hulls = tuple(_mesh_of(hull, centre, size) for hull in solids if _is_thick(hull, config.limits.least_width))
+        hulls = tuple(_mesh_of(hull, centre, size) for hull in solids)
         if not hulls:
             attempts.append(Attempt(rung.name, 0, Verdict.FAIL, ("all of its hulls are flat",)))
             continue
@@ -250,13 +243,50 @@ def _rungs(solid: Any, config: HullConfig) -> tuple[Rung, ...]:
     return config.ladder
 
 
-def _pieces(solid: Any, method: CutConfig | CoacdConfig, config: HullConfig, farthest: float) -> list[np.ndarray]:
-    """Return the points of each convex piece, in the frame of the scaled solid."""
+def _solids(solid: Any, method: CutConfig | CoacdConfig, config: HullConfig, farthest: float) -> list[Any]:
+    """Return the hulls that a method makes of a scaled solid."""
     if isinstance(method, CutConfig):
         nearer = replace(method, target_distance=min(method.target_distance, config.reach * farthest))
-        return cut_hulls(solid, nearer)
+        return _cut_solids(solid, nearer, config, farthest)
     vertices, faces = arrays(simplified(solid, CutConfig(faces=config.coacd_faces)))
-    return coacd_hulls(vertices, faces, method, config.most_vertices, config.child)
+    pieces = coacd_hulls(vertices, faces, method, config.most_vertices, config.child)
+    return [hull for points in pieces for hull in _finished(points, config)]
+
+
+def _cut_solids(solid: Any, cut: CutConfig, config: HullConfig, farthest: float) -> list[Any]:
+    """Cut a solid, and cut hulls again for as long as that opens gaps that they close."""
+    limits = config.limits
+    groups = cut_groups(solid, cut)
+    hulls = [_finished(hull_corners(group, solid, cut), config) for group in groups]
+    best: tuple[float, list[Any]] = (np.inf, [])
+    for left in range(cut.gaps.rounds, -1, -1):
+        flat = [hull for parts in hulls for hull in parts]
+        if not flat or (len(flat) > limits.hulls_limit and best[1]):
+            break
+        air, depth = covered_air(
+            solid,
+            union_of(flat),
+            farthest=farthest,
+            percentile=limits.percentile_limit,
+            samples=limits.samples,
+            config=cut.gaps,
+        )
+        best = min(best, (depth, flat), key=lambda found: found[0])
+        if not len(air) or not left:
+            return flat if not len(air) else best[1]
+        opened = open_gaps(groups, hulls, air, cut.merge_inflation * solid.surface_area(), cut)
+        if not any(new for _, new in opened):
+            break
+        kept = iter([parts for group, parts in zip(groups, hulls, strict=True) if any(group is g for g, _ in opened)])
+        hulls = [_finished(hull_corners(g, solid, cut), config) if new else next(kept) for g, new in opened]
+        groups = [group for group, _ in opened]
+    return best[1]
+
+
+def _finished(points: np.ndarray, config: HullConfig) -> list[Any]:
+    """Return the hulls of few vertices that stand for the hull of points; flat ones are left out."""
+    parts = _with_few_vertices(sure_hull(points), config.most_vertices, config.vertex_error)
+    return [part for part in parts if _is_thick(part, config.limits.least_width)]
 
 
 def _mesh_of(hull: Any, centre: np.ndarray, size: float) -> Mesh:
@@ -314,12 +344,9 @@ def _grown(inner: Any, hull: Any, corners: np.ndarray) -> Any:
 
 
 def _heights(hull: Any, points: np.ndarray) -> np.ndarray:
-    """Height of each point over the plane of each face of a hull (P, F)."""
-    vertices, faces = arrays(hull)
-    a, b, c = (vertices[faces[:, k]] for k in range(3))
-    normal = np.cross(b - a, c - a)
-    normal /= np.linalg.norm(normal, axis=1, keepdims=True).clip(min=1e-300)
-    return points @ normal.T - np.einsum("fi,fi->f", normal, a)
+    """Height of each point over the plane of each face of a hull (P, K)."""
+    normal, offset, _ = hull_planes(hull)
+    return points @ normal.T - offset
 
 
 def _is_thick(hull: Any, least_width: float) -> bool:
