@@ -69,8 +69,8 @@ def covered_air(
 
 def open_gaps(
     groups: Sequence[Group], hulls: Sequence[Sequence[Any]], air: np.ndarray, budget: float, cut: CutConfig
-) -> list[tuple[Group, bool]]:
-    """Return groups whose hulls cover less of the air, each with whether it is new.
+) -> list[Group]:
+    """Return groups whose hulls cover less of the air; those that are not opened are the same objects.
 
     Args:
         groups: Groups of pieces.
@@ -79,21 +79,20 @@ def open_gaps(
         budget: Volume that merging may add in all [L^3].
         cut: How pieces are merged, and `cut.gaps`.
     """
-    opened: list[tuple[Group, bool]] = []
+    opened: list[Group] = []
     for group, parts in zip(groups, hulls, strict=True):
         covered = np.zeros(len(air), dtype=bool)
         for hull in parts:
             covered |= depths_in(hull, air) > 0
         if not covered.any():
-            opened.append((group, False))
+            opened.append(group)
             continue
         free = air[covered]
         pieces = [part for piece in group.pieces for part in _opened(piece, free, cut)]
         if len(pieces) == 1:
-            opened.append((group, False))
+            opened.append(group)
             continue
-        again = merged(pieces, cut, budget=cut.gaps.merge_share * budget, free=free)
-        opened += [(part, True) for part in again]
+        opened += merged(pieces, cut, budget=cut.gaps.merge_share * budget, free=free)
     return opened
 
 
@@ -106,8 +105,9 @@ def _opened(piece: Piece, air: np.ndarray, cut: CutConfig) -> list[Piece]:
         if not costs[worst] > 0:
             break
         part = pieces.pop(worst)
-        plane = _best_plane(part, air[depths_in(part.hull, air) > 0], cut)
-        halves = [] if plane is None else split(part, plane)
+        halves = [part]
+        for plane in _best_planes(part, air[depths_in(part.hull, air) > 0], cut):
+            halves = [half for whole in halves for half in split(whole, plane)]
         if len(halves) < 2:
             done.append(part)
         else:
@@ -123,8 +123,8 @@ def _cost(hull: Any, air: np.ndarray) -> float:
     return float((depth**2).sum())
 
 
-def _best_plane(piece: Piece, air: np.ndarray, cut: CutConfig) -> Plane | None:
-    """Return the plane after which the hulls of both sides cover least air; None where none gains anything."""
+def _best_planes(piece: Piece, air: np.ndarray, cut: CutConfig) -> list[Plane]:
+    """Return the plane after which the hulls of both sides cover least air, or two where one gains nothing."""
     a, b, c = (piece.vertices[piece.faces[:, k]] for k in range(3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
     ways = list(directions((a + b + c) / 3, area))
@@ -134,10 +134,33 @@ def _best_plane(piece: Piece, air: np.ndarray, cut: CutConfig) -> Plane | None:
     limit = (1 - LEAST_GAIN) * _cost(piece.hull, air)
     for way in ways:
         heights, at = piece.vertices @ way, air @ way
-        low, high = float(at.min()) - cut.gaps.margin, float(at.max()) + cut.gaps.margin
-        for level in (low, *np.quantile(at, cut.gaps.levels), high):
+        low, high = float(at.min()), float(at.max())
+        beside = [level for margin in cut.gaps.margins for level in (low - margin, high + margin)]
+        for level in (*np.quantile(at, cut.gaps.levels), *beside):
             plane = Plane(way, float(level))
-            cost = sum(_cost(hull_of(points), air) for points in sides(piece, heights, plane))
+            cost = _cost_after(piece, heights, plane, air)
             if cost < (limit if best is None else best[0]):
                 best = (cost, plane)
-    return None if best is None else best[1]
+    return _best_cross(piece, air, ways, limit, cut) if best is None else [best[1]]
+
+
+def _best_cross(piece: Piece, air: np.ndarray, ways: list[np.ndarray], limit: float, cut: CutConfig) -> list[Plane]:
+    """Return two planes through the middle of a gap after which hulls cover less of its air; none where none do.
+
+    One cut across a hole in a thin plate uncovers nothing: each half of the hole is closed by the hull of its half.
+    """
+    deepest = air[depths_in(piece.hull, air).argmax()]
+    gap = air[np.linalg.norm(air - deepest, axis=1) < cut.gaps.width]
+    middle = (gap.min(axis=0) + gap.max(axis=0)) / 2
+    planes = [Plane(way, float(way @ middle)) for way in ways]
+    best: tuple[float, list[Plane]] = (limit, [])
+    for k, first in enumerate(planes):
+        halves = split(piece, first)
+        for second in planes[k + 1 :] if len(halves) > 1 else ():
+            cost = sum(_cost_after(half, half.vertices @ second.normal, second, air) for half in halves)
+            best = min(best, (cost, [first, second]), key=lambda found: found[0])
+    return best[1]
+
+
+def _cost_after(piece: Piece, heights: np.ndarray, plane: Plane, air: np.ndarray) -> float:
+    return sum(_cost(hull_of(points), air) for points in sides(piece, heights, plane))

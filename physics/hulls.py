@@ -259,10 +259,11 @@ def _cut_solids(solid: Any, cut: CutConfig, config: HullConfig, farthest: float)
     groups = cut_groups(solid, cut)
     hulls = [_finished(hull_corners(group, solid, cut), config) for group in groups]
     best: tuple[float, list[Any]] = (np.inf, [])
+    before = (np.inf, np.inf)
     for left in range(cut.gaps.rounds, -1, -1):
         flat = [hull for parts in hulls for hull in parts]
-        if not flat or (len(flat) > limits.hulls_limit and best[1]):
-            break
+        if not flat or len(flat) > min(limits.hulls_limit, cut.most_pieces):
+            return best[1] or flat
         air, depth = covered_air(
             solid,
             union_of(flat),
@@ -272,14 +273,14 @@ def _cut_solids(solid: Any, cut: CutConfig, config: HullConfig, farthest: float)
             config=cut.gaps,
         )
         best = min(best, (depth, flat), key=lambda found: found[0])
-        if not len(air) or not left:
-            return flat if not len(air) else best[1]
+        stuck = depth > (1 - SAME_DEPTH) * before[0] and len(air) > (1 - cut.gaps.least_step) * before[1]
+        if not len(air) or not left or stuck or len(flat) >= cut.most_pieces:
+            return best[1] if len(air) else flat
+        before = (depth, len(air))
         opened = open_gaps(groups, hulls, air, cut.merge_inflation * solid.surface_area(), cut)
-        if not any(new for _, new in opened):
-            break
-        kept = iter([parts for group, parts in zip(groups, hulls, strict=True) if any(group is g for g, _ in opened)])
-        hulls = [_finished(hull_corners(g, solid, cut), config) if new else next(kept) for g, new in opened]
-        groups = [group for group, _ in opened]
+        made = {id(group): parts for group, parts in zip(groups, hulls, strict=True)}
+        hulls = [made.get(id(g)) or _finished(hull_corners(g, solid, cut), config) for g in opened]
+        groups = opened
     return best[1]
 
 

@@ -67,8 +67,12 @@ class GapConfig:
     """Walls are looked at in this many points, the deepest among them."""
     levels: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
     """Candidate planes lie at these quantiles of the air, and beside it [1]."""
-    margin: float = 0.002
-    """Distance of the candidate planes beside the air from it [L]."""
+    margins: tuple[float, ...] = (0.0005, 0.002)
+    """Distances of the candidate planes beside the air from it [L]."""
+    least_step: float = 0.1
+    """Cutting ends when a round leaves more than all but this share of the air, as deep as before [1]."""
+    width: float = 0.04
+    """Air within this distance of the deepest is taken as of the same gap [L]."""
     merge_share: float = 0.2
     """Share of the budget of merging for the pieces of a hull that is opened [1]."""
 
