@@ -23,10 +23,10 @@ from physics.plane_cuts import (
     Plane,
     depths_in,
     directions,
-    hull_of,
     merged,
     sides,
     split,
+    sure_hull,
 )
 
 LEAST_GAIN = 0.02
@@ -106,7 +106,7 @@ def _opened(piece: Piece, air: np.ndarray, cut: CutConfig) -> list[Piece]:
             break
         part = pieces.pop(worst)
         halves = [part]
-        for plane in _best_planes(part, air[depths_in(part.hull, air) > 0], cut):
+        for plane in _opening_planes(part, air[depths_in(part.hull, air) > 0], cut):
             halves = [half for whole in halves for half in split(whole, plane)]
         if len(halves) < 2:
             done.append(part)
@@ -123,7 +123,7 @@ def _cost(hull: Any, air: np.ndarray) -> float:
     return float((depth**2).sum())
 
 
-def _best_planes(piece: Piece, air: np.ndarray, cut: CutConfig) -> list[Plane]:
+def _opening_planes(piece: Piece, air: np.ndarray, cut: CutConfig) -> list[Plane]:
     """Return the plane after which the hulls of both sides cover least air, or two where one gains nothing."""
     a, b, c = (piece.vertices[piece.faces[:, k]] for k in range(3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
@@ -145,9 +145,10 @@ def _best_planes(piece: Piece, air: np.ndarray, cut: CutConfig) -> list[Plane]:
 
 
 def _best_cross(piece: Piece, air: np.ndarray, ways: list[np.ndarray], limit: float, cut: CutConfig) -> list[Plane]:
-    """Return two planes through the middle of a gap after which hulls cover less of its air; none where none do.
+    """Return two planes through the middle of a gap after which hulls cover less of its air.
 
     One cut across a hole in a thin plate uncovers nothing: each half of the hole is closed by the hull of its half.
+    Where two uncover nothing either, the cut is that which lowers the hull volume most.
     """
     deepest = air[depths_in(piece.hull, air).argmax()]
     gap = air[np.linalg.norm(air - deepest, axis=1) < cut.gaps.width]
@@ -159,8 +160,8 @@ def _best_cross(piece: Piece, air: np.ndarray, ways: list[np.ndarray], limit: fl
         for second in planes[k + 1 :] if len(halves) > 1 else ():
             cost = sum(_cost_after(half, half.vertices @ second.normal, second, air) for half in halves)
             best = min(best, (cost, [first, second]), key=lambda found: found[0])
-    return best[1]
+    return best[1] or best_planes(piece, cut)
 
 
 def _cost_after(piece: Piece, heights: np.ndarray, plane: Plane, air: np.ndarray) -> float:
-    return sum(_cost(hull_of(points), air) for points in sides(piece, heights, plane))
+    return sum(_cost(sure_hull(points), air) for points in sides(piece, heights, plane))

@@ -29,11 +29,14 @@ from physics.hull_error import (
     HullError,
     HullErrorConfig,
     arrays,
+    centre_of_mass,
+    convex_polygon,
     farthest_allowed,
     hull_checks,
     is_graspable,
     measure_hulls,
     piece_shape,
+    support_margin,
     union_of,
     unit_solid,
 )
@@ -42,13 +45,15 @@ from physics.mesh import Mesh
 from physics.model import Body, Hull
 from physics.plane_cuts import LEAST_VOLUME, CutConfig, cut_groups, hull_corners, hull_planes, simplified, sure_hull
 
-ALGORITHM = "5"
+ALGORITHM = "6"
 """Raised when the same input gives other hulls, so that old cache entries are not read."""
 
 MOST_GROWTH = 1.08
 """A hull that lost corners grows by this factor at most to have its volume back [1]; a ball needs 1.03."""
 MOST_OUTWARDS = 0.012
 """It grows beyond what it stands for by this at most [L]."""
+ALL_PIECES = 0.8
+"""With this share of the pieces that a rung allows it is taken as ended by their number [1]."""
 SAME_DEPTH = 0.01
 """Depths that differ by this share are of one place [1]."""
 
@@ -158,16 +163,19 @@ def decompose_mesh(
     farthest = farthest_allowed(config.limits, size=size, graspable=is_graspable(mesh, graspable, config.limits))
     attempts: list[Attempt] = []
     best: tuple[tuple, HullResult, Verdict] | None = None
+    exhausted = False  # whether cuts ended for the number of pieces
     deepest = np.inf  # distance of the solid's surface to that of the last hulls
     for rung in _rungs(solid, config):
         if best is not None and SEVERITY.index(best[2]) < SEVERITY.index(rung.after):
+            continue
+        if exhausted and isinstance(rung.method, CutConfig):
             continue
         try:
             solids = _solids(solid, rung.method, config, farthest)
         except (ChildCrashed, ChildOutOfMemory) as error:
             attempts.append(Attempt(rung.name, 0, Verdict.FAIL, (str(error).splitlines()[0],)))
             continue
-        hulls = tuple(_mesh_of(hull, centre, size) for hull in solids)
+        hulls = tuple(_mesh_of(hull, centre, size) for hull in _planted(solids, solid, config))
         if not hulls:
             attempts.append(Attempt(rung.name, 0, Verdict.FAIL, ("all of its hulls are flat",)))
             continue
@@ -178,8 +186,12 @@ def decompose_mesh(
         rank = (SEVERITY.index(verdict), len(_failures(checks)), len(hulls))
         if best is None or rank < best[0]:
             best = (rank, HullResult(hulls, measured, rung.name, (), None), verdict)
-        if verdict is Verdict.PASS or _many(checks) or _stuck(deepest, measured.inward_max, farthest):
+        if verdict is Verdict.PASS or _is_final(checks) or _stuck(deepest, measured.inward_max, farthest):
             break
+        if isinstance(rung.method, CutConfig) and rung.method.most_pieces > 1 and measured.inward_max > farthest:
+            if len(hulls) < ALL_PIECES * rung.method.most_pieces:
+                break  # cuts opened what they could: what is left is narrower than any cut
+            exhausted = True
         deepest = measured.inward_max
     if best is None:
         raise HullFault(f"{name}: no method returned hulls: {'; '.join(str(a.failures) for a in attempts)}")
@@ -284,6 +296,39 @@ def _cut_solids(solid: Any, cut: CutConfig, config: HullConfig, farthest: float)
     return best[1]
 
 
+def _planted(hulls: list[Any], solid: Any, config: HullConfig) -> list[Any]:
+    """Return hulls that reach the corners of the solid's foot where their balance would differ from its own.
+
+    Corners of a foot are lost where faces are set back and where hulls have few vertices. Each is a point of the
+    solid, so the nearest hull takes it.
+    """
+    if not hulls:
+        return hulls
+    height, change = config.limits.support_height, config.limits.support_change
+    vertices, faces = arrays(solid)
+    com = centre_of_mass(vertices, faces)
+    margins = [support_margin(points, com, height) for points in (vertices, arrays(union_of(hulls))[0])]
+    if not (max(margins) > change and min(margins) < -change):
+        return hulls
+    lowest = vertices[vertices[:, 2] <= vertices[:, 2].min() + height]
+    polygon = convex_polygon(lowest[:, :2])
+    made = list(hulls)
+    for corner in polygon:
+        point = lowest[np.linalg.norm(lowest[:, :2] - corner, axis=1).argmin()]
+        heights = np.array([_heights(hull, point[None]).max() for hull in made])
+        nearest = int(heights.argmin())
+        if heights[nearest] <= 0 or heights[nearest] > MOST_OUTWARDS:
+            continue
+        points = np.concatenate([arrays(made[nearest])[0], point[None]])
+        grown = sure_hull(points)
+        if grown.num_vert() > config.most_vertices:  # the corner beside it goes
+            away = np.linalg.norm(points[:-1] - point, axis=1)
+            grown = sure_hull(np.delete(points, int(away.argmin()), axis=0))
+        if grown.num_vert() <= config.most_vertices:
+            made[nearest] = grown
+    return made
+
+
 def _finished(points: np.ndarray, config: HullConfig) -> list[Any]:
     """Return the hulls of few vertices that stand for the hull of points; flat ones are left out."""
     parts = _with_few_vertices(sure_hull(points), config.most_vertices, config.vertex_error)
@@ -369,10 +414,11 @@ def _union_of(meshes: Sequence[Mesh], name: str) -> Mesh:
     return Mesh(vertices * size + centre, faces.astype(np.int32))
 
 
-def _many(checks: Sequence[Check]) -> bool:
-    """Whether nothing fails but the hulls are so many that they warn: finer cuts cannot make that a PASS."""
-    return overall_verdict(checks) is Verdict.WARN and any(
-        check.name == "hulls" and check.verdict is Verdict.WARN for check in checks
+def _is_final(checks: Sequence[Check]) -> bool:
+    """Whether finer cuts cannot make a PASS of a WARN: the hulls are many, or nothing but narrow holes is closed."""
+    warned = [check for check in checks if check.verdict is Verdict.WARN]
+    return overall_verdict(checks) is Verdict.WARN and (
+        any(check.name == "hulls" for check in warned) or all(check.id == "H6" for check in warned)
     )
 
 

@@ -320,7 +320,7 @@ def _cut(solid: Any, config: CutConfig) -> list[Piece]:
             break
         piece = max(far, key=lambda p: p.standoff * p.excess)  # the first of equals: order is that of cutting
         parts = [piece]
-        for plane in _best_planes(piece, config):
+        for plane in best_planes(piece, config):
             parts = [half for part in parts for half in split(part, plane)]
         if len(parts) < 2:
             piece.uncuttable = True
@@ -340,7 +340,7 @@ def split(piece: Piece, plane: Plane) -> list[Piece]:
     ]
 
 
-def _best_planes(piece: Piece, config: CutConfig) -> list[Plane]:
+def best_planes(piece: Piece, config: CutConfig) -> list[Plane]:
     """Return the plane that lowers the hull volume most; where none gains much, a fan, or else a look further."""
     offsets = config.offsets // 2 if len(piece.vertices) > config.many_vertices else config.offsets
     found = _best_of_each_direction(piece, config, offsets)
