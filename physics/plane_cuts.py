@@ -268,11 +268,11 @@ def sure_hull(points: Float64[np.ndarray, "N 3"]) -> Any:
     Seen: with many points nearly in a plane, manifold3d 3.5 leaves a notch 0.1 L deep, in any order of the points.
     It does not when it gets the corners that Qhull finds, or points on a grid.
     """
-    from scipy.spatial import ConvexHull, QhullError
-
     hull = hull_of(points)
     if _is_convex(hull):
         return hull
+    from scipy.spatial import ConvexHull, QhullError
+
     try:
         points = points[np.sort(ConvexHull(points).vertices)]
     except QhullError:
