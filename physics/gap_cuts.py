@@ -51,7 +51,7 @@ def covered_air(
     kind = igl.SIGNED_DISTANCE_TYPE_PSEUDONORMAL
     (vertices, faces), (u_vertices, u_faces) = arrays(solid), arrays(union)
     points = np.concatenate([surface_samples(vertices, faces, samples), vertices])
-    depth = -igl.signed_distance(points, u_vertices, u_faces, sign_type=kind)[0]
+    depth = -np.asarray(igl.signed_distance(points, u_vertices, u_faces, sign_type=kind)[0])
     limit = percentile if np.percentile(np.abs(depth[:samples]), 95) > percentile else farthest
     order = np.argsort(-depth, kind="stable")
     order = order[depth[order] > limit]
@@ -63,7 +63,7 @@ def covered_air(
     normal = np.cross(b - a, c - a)
     normal /= np.linalg.norm(normal, axis=1, keepdims=True).clip(min=1e-300)
     air = np.concatenate([points[order] + step * normal for step in config.steps])
-    outside = igl.signed_distance(air, vertices, faces, sign_type=kind)[0] > 0.5 * config.steps[0]
+    outside = np.asarray(igl.signed_distance(air, vertices, faces, sign_type=kind)[0]) > 0.5 * config.steps[0]
     return air[outside], float(depth.max())
 
 

@@ -1,8 +1,9 @@
 """Convex decomposition: hulls of a solid, accepted by what they measure and not by how they were made.
 
 A ladder of methods from cheap to dear is climbed until the hulls pass H1 to H7: one hull for a convex solid, greedy
-plane cuts, then CoACD. CoACD can abort, hang or fill the memory, so it runs in a child process only; it does not
-check orientation, so a mesh that bounds no solid is refused before.
+plane cuts, which are cut again where hulls close a deep gap, then CoACD. It ends early where no finer cut can help.
+CoACD can abort, hang or fill the memory, so it runs in a child process only; it does not check orientation, so a mesh
+that bounds no solid is refused before.
 """
 
 from __future__ import annotations
