@@ -21,6 +21,7 @@ from physics.plane_cuts import (
     Group,
     Piece,
     Plane,
+    best_planes,
     depths_in,
     directions,
     merged,
