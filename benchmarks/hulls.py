@@ -28,6 +28,7 @@ from generators.surface import extract_surface
 from generators.volume import SparseVolume
 from generators.voxelize import voxelize_mesh
 from physics.check import Verdict
+from physics.crumbs import drop_crumbs
 from physics.errors import IsolationError, PhysicsError
 from physics.hull_error import HullError, arrays, hull_checks, measure_hulls
 from physics.hulls import HullConfig, HullResult, decompose_mesh
@@ -92,10 +93,13 @@ def foreign_meshes(count: int, resolution: int) -> Iterator[tuple[str, Mesh]]:
         if made == count:
             return
         try:
-            mesh = solid_mesh(voxelize_mesh(read_mesh(folder / name), resolution=resolution))
+            volume = voxelize_mesh(read_mesh(folder / name), resolution=resolution)
+            mesh, crumbs = drop_crumbs(solid_mesh(volume), volume=volume.voxel_size**3)
         except (GeneratorError, PhysicsError) as error:
             print(f"{name}: not made solid: {str(error)[:100]}")
             continue
+        if crumbs:
+            print(f"{name}: {crumbs} shells of less than a voxel taken off, for both")
         made += 1
         yield f"{Path(name).parent.name}/{Path(name).stem}".lstrip("/"), mesh
 

@@ -159,7 +159,7 @@ def measure_hulls(
     pieces = [
         unit_solid(hull, centre=centre, size=size, what=f"body {body!r}: hull {i}") for i, hull in enumerate(hulls)
     ]
-    union = _union(pieces)
+    union = union_of(pieces)
     shared, m_volume, u_volume = (union ^ solid).volume(), solid.volume(), union.volume()
     area = solid.surface_area()
     m_vertices, m_faces = arrays(solid)
@@ -170,7 +170,7 @@ def measure_hulls(
         if parts
         else _distances(m_vertices, m_faces, u_vertices, u_faces, config.samples, outside_only=False)
     )
-    m_com, u_com = _centre_of_mass(m_vertices, m_faces), _centre_of_mass(u_vertices, u_faces)
+    m_com, u_com = centre_of_mass(m_vertices, m_faces), centre_of_mass(u_vertices, u_faces)
     shapes = [arrays(piece) for piece in pieces]
     rays, share = clear_share(m_vertices, m_faces, shapes, config=config.openings)
     narrow = narrow_holes(m_vertices, m_faces, shapes, config=config.holes, parts=max(len(parts), 1))
@@ -194,8 +194,8 @@ def measure_hulls(
         inward_p95=inward[0],
         inward_max=inward[1],
         com_shift=float(np.linalg.norm(u_com - m_com)),
-        support_margin=_support_margin(m_vertices, m_com, config.support_height),
-        hull_support_margin=_support_margin(u_vertices, m_com, config.support_height),
+        support_margin=support_margin(m_vertices, m_com, config.support_height),
+        hull_support_margin=support_margin(u_vertices, m_com, config.support_height),
         clear_rays=rays,
         clear_share=share,
         narrow_holes=narrow.found,
@@ -326,7 +326,8 @@ def arrays(solid: Any) -> tuple[np.ndarray, np.ndarray]:
     return vertices, np.ascontiguousarray(mesh.tri_verts, dtype=np.int64)
 
 
-def _union(pieces: list[Any]) -> Any:
+def union_of(pieces: list[Any]) -> Any:
+    """Return the union of manifold3d solids."""
     from manifold3d import Manifold, OpType
 
     return Manifold.batch_boolean(pieces, OpType.Add)
@@ -383,21 +384,22 @@ def _part_distances(
         if not hulls:
             raise HullFault(f"{what} has no hulls")
         solid = unit_solid(surface, centre=centre, size=size, what=what)
-        union = _union([unit_solid(hull, centre=centre, size=size, what=f"{what}, a hull") for hull in hulls])
+        union = union_of([unit_solid(hull, centre=centre, size=size, what=f"{what}, a hull") for hull in hulls])
         found.append(_distances(*arrays(solid), *arrays(union), samples, outside_only=False))
     return max(p95 for p95, _ in found), max(far for _, far in found)
 
 
-def _centre_of_mass(vertices: np.ndarray, faces: np.ndarray) -> Float64[np.ndarray, "3"]:
+def centre_of_mass(vertices: np.ndarray, faces: np.ndarray) -> Float64[np.ndarray, "3"]:
+    """Return the centroid of the volume that a closed surface bounds."""
     a, b, c = (vertices[faces[:, k]] for k in range(3))
     volume = np.einsum("fi,fi->f", a, np.cross(b, c))
     return (volume[:, None] * (a + b + c)).sum(axis=0) / (4 * volume.sum())
 
 
-def _support_margin(vertices: np.ndarray, com: np.ndarray, height: float) -> float:
+def support_margin(vertices: np.ndarray, com: np.ndarray, height: float) -> float:
     """Signed distance of the projected centre of mass inside the hull of the lowest vertices."""
     foot = vertices[vertices[:, 2] <= vertices[:, 2].min() + height][:, :2]
-    polygon = _convex_polygon(foot)
+    polygon = convex_polygon(foot)
     if len(polygon) < 3:
         return -float(np.linalg.norm(foot - com[:2], axis=1).min())
     edge = np.roll(polygon, -1, axis=0) - polygon
@@ -405,7 +407,7 @@ def _support_margin(vertices: np.ndarray, com: np.ndarray, height: float) -> flo
     return float(np.einsum("ei,ei->e", com[:2] - polygon, normal).min())
 
 
-def _convex_polygon(points: np.ndarray) -> np.ndarray:
+def convex_polygon(points: np.ndarray) -> np.ndarray:
     """Counter-clockwise hull of points in the plane (Andrew's monotone chain)."""
     ordered = [tuple(p) for p in np.unique(np.round(points, 12), axis=0)]
     chains: list[list[tuple[float, ...]]] = []

@@ -1,8 +1,9 @@
 """Convex decomposition: hulls of a solid, accepted by what they measure and not by how they were made.
 
 A ladder of methods from cheap to dear is climbed until the hulls pass H1 to H7: one hull for a convex solid, greedy
-plane cuts, then CoACD. CoACD can abort, hang or fill the memory, so it runs in a child process only; it does not
-check orientation, so a mesh that bounds no solid is refused before.
+plane cuts, which are cut again where hulls close a deep gap, then CoACD. It ends early where no finer cut can help.
+CoACD can abort, hang or fill the memory, so it runs in a child process only; it does not check orientation, so a mesh
+that bounds no solid is refused before.
 """
 
 from __future__ import annotations
@@ -24,29 +25,36 @@ from physics.check import SEVERITY, Check, Verdict, overall_verdict
 from physics.coacd_run import ChildLimits, CoacdConfig, coacd_hulls
 from physics.errors import HullError as HullFault
 from physics.fan_cuts import FanConfig
+from physics.gap_cuts import covered_air, open_gaps
 from physics.hull_error import (
     HullError,
     HullErrorConfig,
     arrays,
+    centre_of_mass,
+    convex_polygon,
     farthest_allowed,
     hull_checks,
     is_graspable,
     measure_hulls,
     piece_shape,
+    support_margin,
+    union_of,
     unit_solid,
 )
 from physics.isolate import ChildCrashed, ChildOutOfMemory
 from physics.mesh import Mesh
 from physics.model import Body, Hull
-from physics.plane_cuts import LEAST_VOLUME, CutConfig, cut_hulls, simplified
+from physics.plane_cuts import LEAST_VOLUME, CutConfig, cut_groups, hull_corners, hull_planes, simplified, sure_hull
 
-ALGORITHM = "5"
+ALGORITHM = "6"
 """Raised when the same input gives other hulls, so that old cache entries are not read."""
 
 MOST_GROWTH = 1.08
 """A hull that lost corners grows by this factor at most to have its volume back [1]; a ball needs 1.03."""
 MOST_OUTWARDS = 0.012
 """It grows beyond what it stands for by this at most [L]."""
+ALL_PIECES = 0.8
+"""With this share of the pieces that a rung allows it is taken as ended by their number [1]."""
 SAME_DEPTH = 0.01
 """Depths that differ by this share are of one place [1]."""
 
@@ -147,8 +155,6 @@ def decompose_mesh(
         HullError: (of `physics.errors`) The mesh bounds no solid, or no method returned any hull.
         ChildTimedOut: CoACD got no CPU for so long that its wall deadline passed: the machine's fault, not the mesh's.
     """
-    from manifold3d import Manifold
-
     config = config or HullConfig()
     centre, size = mesh.bounds.mean(axis=0), float(mesh.extents.max())
     solid = unit_solid(mesh, centre=centre, size=size, what=f"{name}: the mesh")
@@ -158,23 +164,19 @@ def decompose_mesh(
     farthest = farthest_allowed(config.limits, size=size, graspable=is_graspable(mesh, graspable, config.limits))
     attempts: list[Attempt] = []
     best: tuple[tuple, HullResult, Verdict] | None = None
+    exhausted = False  # whether cuts ended for the number of pieces
     deepest = np.inf  # distance of the solid's surface to that of the last hulls
     for rung in _rungs(solid, config):
         if best is not None and SEVERITY.index(best[2]) < SEVERITY.index(rung.after):
             continue
+        if exhausted and isinstance(rung.method, CutConfig):
+            continue
         try:
-            pieces = _pieces(solid, rung.method, config, farthest)
+            solids = _solids(solid, rung.method, config, farthest)
         except (ChildCrashed, ChildOutOfMemory) as error:
             attempts.append(Attempt(rung.name, 0, Verdict.FAIL, (str(error).splitlines()[0],)))
             continue
-        solids = [
-            part
-            for points in pieces
-            for part in _with_few_vertices(
-                Manifold.hull_points(np.ascontiguousarray(points)), config.most_vertices, config.vertex_error
-            )
-        ]
-        hulls = tuple(_mesh_of(hull, centre, size) for hull in solids if _is_thick(hull, config.limits.least_width))
+        hulls = tuple(_mesh_of(hull, centre, size) for hull in _planted(solids, solid, config))
         if not hulls:
             attempts.append(Attempt(rung.name, 0, Verdict.FAIL, ("all of its hulls are flat",)))
             continue
@@ -185,8 +187,12 @@ def decompose_mesh(
         rank = (SEVERITY.index(verdict), len(_failures(checks)), len(hulls))
         if best is None or rank < best[0]:
             best = (rank, HullResult(hulls, measured, rung.name, (), None), verdict)
-        if verdict is Verdict.PASS or _many(checks) or _stuck(deepest, measured.inward_max, farthest):
+        if verdict is Verdict.PASS or _is_final(checks) or _stuck(deepest, measured.inward_max, farthest):
             break
+        if isinstance(rung.method, CutConfig) and rung.method.most_pieces > 1 and measured.inward_max > farthest:
+            if len(hulls) < ALL_PIECES * rung.method.most_pieces:
+                break  # cuts opened what they could: what is left is narrower than any cut
+            exhausted = True
         deepest = measured.inward_max
     if best is None:
         raise HullFault(f"{name}: no method returned hulls: {'; '.join(str(a.failures) for a in attempts)}")
@@ -250,13 +256,84 @@ def _rungs(solid: Any, config: HullConfig) -> tuple[Rung, ...]:
     return config.ladder
 
 
-def _pieces(solid: Any, method: CutConfig | CoacdConfig, config: HullConfig, farthest: float) -> list[np.ndarray]:
-    """Return the points of each convex piece, in the frame of the scaled solid."""
+def _solids(solid: Any, method: CutConfig | CoacdConfig, config: HullConfig, farthest: float) -> list[Any]:
+    """Return the hulls that a method makes of a scaled solid."""
     if isinstance(method, CutConfig):
         nearer = replace(method, target_distance=min(method.target_distance, config.reach * farthest))
-        return cut_hulls(solid, nearer)
+        return _cut_solids(solid, nearer, config, farthest)
     vertices, faces = arrays(simplified(solid, CutConfig(faces=config.coacd_faces)))
-    return coacd_hulls(vertices, faces, method, config.most_vertices, config.child)
+    pieces = coacd_hulls(vertices, faces, method, config.most_vertices, config.child)
+    return [hull for points in pieces for hull in _finished(points, config)]
+
+
+def _cut_solids(solid: Any, cut: CutConfig, config: HullConfig, farthest: float) -> list[Any]:
+    """Cut a solid, and cut hulls again for as long as that opens gaps that they close."""
+    limits = config.limits
+    groups = cut_groups(solid, cut)
+    hulls = [_finished(hull_corners(group, solid, cut), config) for group in groups]
+    best: tuple[float, list[Any]] = (np.inf, [])
+    before = (np.inf, np.inf)
+    for left in range(cut.gaps.rounds, -1, -1):
+        flat = [hull for parts in hulls for hull in parts]
+        if not flat or len(flat) > min(limits.hulls_limit, cut.most_pieces):
+            return best[1] or flat
+        air, depth = covered_air(
+            solid,
+            union_of(flat),
+            farthest=farthest,
+            percentile=limits.percentile_limit,
+            samples=limits.samples,
+            config=cut.gaps,
+        )
+        best = min(best, (depth, flat), key=lambda found: found[0])
+        stuck = depth > (1 - SAME_DEPTH) * before[0] and len(air) > (1 - cut.gaps.least_step) * before[1]
+        if not len(air) or not left or stuck or len(flat) >= cut.most_pieces:
+            return best[1] if len(air) else flat
+        before = (depth, len(air))
+        opened = open_gaps(groups, hulls, air, cut.merge_inflation * solid.surface_area(), cut)
+        made = {id(group): parts for group, parts in zip(groups, hulls, strict=True)}
+        hulls = [made.get(id(g)) or _finished(hull_corners(g, solid, cut), config) for g in opened]
+        groups = opened
+    return best[1]
+
+
+def _planted(hulls: list[Any], solid: Any, config: HullConfig) -> list[Any]:
+    """Return hulls that reach the corners of the solid's foot where their balance would differ from its own.
+
+    Corners of a foot are lost where faces are set back and where hulls have few vertices. Each is a point of the
+    solid, so the nearest hull takes it.
+    """
+    if not hulls:
+        return hulls
+    height, change = config.limits.support_height, config.limits.support_change
+    vertices, faces = arrays(solid)
+    com = centre_of_mass(vertices, faces)
+    margins = [support_margin(points, com, height) for points in (vertices, arrays(union_of(hulls))[0])]
+    if not (max(margins) > change and min(margins) < -change):
+        return hulls
+    lowest = vertices[vertices[:, 2] <= vertices[:, 2].min() + height]
+    polygon = convex_polygon(lowest[:, :2])
+    made = list(hulls)
+    for corner in polygon:
+        point = lowest[np.linalg.norm(lowest[:, :2] - corner, axis=1).argmin()]
+        heights = np.array([_heights(hull, point[None]).max() for hull in made])
+        nearest = int(heights.argmin())
+        if heights[nearest] <= 0 or heights[nearest] > MOST_OUTWARDS:
+            continue
+        points = np.concatenate([arrays(made[nearest])[0], point[None]])
+        grown = sure_hull(points)
+        if grown.num_vert() > config.most_vertices:  # the corner beside it goes
+            away = np.linalg.norm(points[:-1] - point, axis=1)
+            grown = sure_hull(np.delete(points, int(away.argmin()), axis=0))
+        if grown.num_vert() <= config.most_vertices:
+            made[nearest] = grown
+    return made
+
+
+def _finished(points: np.ndarray, config: HullConfig) -> list[Any]:
+    """Return the hulls of few vertices that stand for the hull of points; flat ones are left out."""
+    parts = _with_few_vertices(sure_hull(points), config.most_vertices, config.vertex_error)
+    return [part for part in parts if _is_thick(part, config.limits.least_width)]
 
 
 def _mesh_of(hull: Any, centre: np.ndarray, size: float) -> Mesh:
@@ -314,12 +391,9 @@ def _grown(inner: Any, hull: Any, corners: np.ndarray) -> Any:
 
 
 def _heights(hull: Any, points: np.ndarray) -> np.ndarray:
-    """Height of each point over the plane of each face of a hull (P, F)."""
-    vertices, faces = arrays(hull)
-    a, b, c = (vertices[faces[:, k]] for k in range(3))
-    normal = np.cross(b - a, c - a)
-    normal /= np.linalg.norm(normal, axis=1, keepdims=True).clip(min=1e-300)
-    return points @ normal.T - np.einsum("fi,fi->f", normal, a)
+    """Height of each point over the plane of each face of a hull (P, K)."""
+    normal, offset, _ = hull_planes(hull)
+    return points @ normal.T - offset
 
 
 def _is_thick(hull: Any, least_width: float) -> bool:
@@ -341,10 +415,11 @@ def _union_of(meshes: Sequence[Mesh], name: str) -> Mesh:
     return Mesh(vertices * size + centre, faces.astype(np.int32))
 
 
-def _many(checks: Sequence[Check]) -> bool:
-    """Whether nothing fails but the hulls are so many that they warn: finer cuts cannot make that a PASS."""
-    return overall_verdict(checks) is Verdict.WARN and any(
-        check.name == "hulls" and check.verdict is Verdict.WARN for check in checks
+def _is_final(checks: Sequence[Check]) -> bool:
+    """Whether finer cuts cannot make a PASS of a WARN: the hulls are many, or nothing but narrow holes is closed."""
+    warned = [check for check in checks if check.verdict is Verdict.WARN]
+    return overall_verdict(checks) is Verdict.WARN and (
+        any(check.name == "hulls" for check in warned) or all(check.id == "H6" for check in warned)
     )
 
 

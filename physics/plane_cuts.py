@@ -25,6 +25,18 @@ from physics.fan_cuts import FanConfig, fan_planes
 
 LEAST_VOLUME = 1e-9
 """Smaller components of a cut are rounding [L^3]."""
+LEAST_SHARE = 1e-3
+"""Smaller shares of a volume are rounding [1]."""
+LEAST_NOTCH = 1e-6
+"""A hull with corners farther out of its faces is not convex [L]."""
+GRID_DECIMALS = 6
+"""Points on a grid of so many decimals are hulled where all else fails [L]."""
+LEAST_GAP = 0.001
+"""Air that comes to lie deeper in a hull by less than this is not covered by it [L]."""
+LEAST_HEIGHT = 1e-7
+"""Faces of less height over their longest edge have no normal [L]."""
+FEW_PLANES, BLOCK = 48, 256
+"""Depths are bounded by this many planes first, and found for this many points at once."""
 TOUCH = 1e-6
 """Points this near to a plane lie on it, boxes this near touch [L]."""
 
@@ -39,6 +51,30 @@ SAMPLE_EDGES = (0.08, 0.25)
 """Faces with a longer longest edge are sampled more densely [L]."""
 SAMPLE_GRIDS = (_grid(3), _grid(8), _grid(16))
 """Samples of small, middling and large faces: about 0.03 L apart."""
+
+
+@dataclass(frozen=True)
+class GapConfig:
+    """How closed gaps are found and cut. Lengths are shares of L."""
+
+    rounds: int = 6
+    """How often hulls are measured and cut again."""
+    cuts: int = 3
+    """Cuts of one piece in one round."""
+    steps: tuple[float, ...] = (0.0005, 0.002, 0.004)
+    """Distances from a wall at which its air is looked at [L]."""
+    most_points: int = 400
+    """Walls are looked at in this many points, the deepest among them."""
+    levels: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    """Candidate planes lie at these quantiles of the air, and beside it [1]."""
+    margins: tuple[float, ...] = (0.0005, 0.002)
+    """Distances of the candidate planes beside the air from it [L]."""
+    least_step: float = 0.1
+    """Cutting ends when a round leaves more than all but this share of the air, as deep as before [1]."""
+    width: float = 0.04
+    """Air within this distance of the deepest is taken as of the same gap [L]."""
+    merge_share: float = 0.2
+    """Share of the budget of merging for the pieces of a hull that is opened [1]."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +119,8 @@ class CutConfig:
     """Faces are not moved by less than this [L]."""
     fan: FanConfig | None = field(default_factory=FanConfig)
     """Cuts through an axis of rotation, where no single cut gains much; None for none."""
+    gaps: GapConfig = field(default_factory=GapConfig)
+    """Cuts of hulls that close a gap."""
     many_vertices: int = 400
     """Pieces of more vertices get half of the evenly spaced candidates: their cuts cost most and matter least."""
 
@@ -115,7 +153,7 @@ class Piece:
         self.vertices, self.faces = solid_arrays(self.solid)
         halves = np.concatenate([self.faces[:, [0, 1]], self.faces[:, [1, 2]], self.faces[:, [2, 0]]])
         self.edges = halves[halves[:, 0] < halves[:, 1]]
-        self.hull = _hull(self.vertices)
+        self.hull = sure_hull(self.vertices)
         self.excess = max(self.hull.volume() - self.solid.volume(), 0.0)
 
     @property
@@ -141,17 +179,30 @@ class Piece:
         return self._standoff
 
 
-def cut_hulls(solid: Any, config: CutConfig) -> list[Float64[np.ndarray, "N 3"]]:
-    """Return the points of convex pieces that together stand for a solid.
+@dataclass(eq=False)
+class Group:
+    """Pieces that one hull stands for."""
+
+    points: Float64[np.ndarray, "N 3"]
+    """Corners of that hull, before its faces are set back."""
+    pieces: list[Piece]
+
+
+def cut_groups(solid: Any, config: CutConfig) -> list[Group]:
+    """Return groups of pieces whose hulls together stand for a solid.
 
     Args:
         solid: A manifold3d solid of unit size.
         config: Candidate planes, and where to stop.
     """
     coarse = simplified(solid, config)
-    groups = _merge(_cut(coarse, config), config, budget=config.merge_inflation * coarse.surface_area())
+    return merged(_cut(coarse, config), config, budget=config.merge_inflation * coarse.surface_area())
+
+
+def hull_corners(group: Group, solid: Any, config: CutConfig) -> Float64[np.ndarray, "N 3"]:
+    """Return points whose hull stands for a group: its faces are set back, and it keeps to the solid's box."""
     low, high = np.reshape(solid.bounding_box(), (2, 3))
-    return [np.clip(_set_back(_hull(points), pieces, config), low, high) for points, pieces in groups]
+    return np.clip(_set_back(sure_hull(group.points), group.pieces, config), low, high)
 
 
 def simplified(solid: Any, config: CutConfig) -> Any:
@@ -204,14 +255,53 @@ def solid_arrays(solid: Any) -> tuple[Float64[np.ndarray, "V 3"], Int64[np.ndarr
     return vertices, np.ascontiguousarray(mesh.tri_verts, dtype=np.int64)
 
 
-def _hull(points: np.ndarray) -> Any:
+def hull_of(points: np.ndarray) -> Any:
+    """Return the hull of points as a manifold3d solid; right for all but a few sets of points (see `sure_hull`)."""
     from manifold3d import Manifold
 
     return Manifold.hull_points(np.ascontiguousarray(points))
 
 
+def sure_hull(points: Float64[np.ndarray, "N 3"]) -> Any:
+    """Return the hull of points as a manifold3d solid that is convex.
+
+    Seen: with many points nearly in a plane, manifold3d 3.5 leaves a notch 0.1 L deep, in any order of the points.
+    It does not when it gets the corners that Qhull finds, or points on a grid.
+    """
+    hull = hull_of(points)
+    if _is_convex(hull):
+        return hull
+    from scipy.spatial import ConvexHull, QhullError
+
+    try:
+        points = points[np.sort(ConvexHull(points).vertices)]
+    except QhullError:
+        return hull  # flat
+    again = hull_of(points)
+    return again if _is_convex(again) else hull_of(np.round(points, GRID_DECIMALS))
+
+
+def _is_convex(hull: Any) -> bool:
+    normal, offset, _ = hull_planes(hull)
+    return not len(normal) or float((solid_arrays(hull)[0] @ normal.T - offset).max()) < LEAST_NOTCH
+
+
 def _components(solid: Any) -> list[Any]:
-    return [component for component in solid.decompose() if component.volume() > LEAST_VOLUME]
+    """Return the connected parts of a solid, each with the voids inside it, which are shells of negative volume."""
+    shells = solid.decompose()
+    parts = [shell for shell in shells if shell.volume() > LEAST_VOLUME]
+    for void in (_turned(shell) for shell in shells if shell.volume() < -LEAST_VOLUME):
+        volume = void.volume() * (1 - LEAST_SHARE)  # a part within a void is not cut by it
+        parts = [part - void if (part ^ void).volume() > volume else part for part in parts]
+    return parts
+
+
+def _turned(solid: Any) -> Any:
+    """Return a solid with its faces turned over."""
+    from manifold3d import Manifold, Mesh64
+
+    vertices, faces = solid_arrays(solid)
+    return Manifold(Mesh64(vertices.copy(), np.ascontiguousarray(faces[:, ::-1], dtype=np.uint64)))
 
 
 # ---- cutting --------------------------------------------------------------------------------------------------
@@ -230,8 +320,8 @@ def _cut(solid: Any, config: CutConfig) -> list[Piece]:
             break
         piece = max(far, key=lambda p: p.standoff * p.excess)  # the first of equals: order is that of cutting
         parts = [piece]
-        for plane in _best_planes(piece, config):
-            parts = [half for part in parts for half in _split(part, plane)]
+        for plane in best_planes(piece, config):
+            parts = [half for part in parts for half in split(part, plane)]
         if len(parts) < 2:
             piece.uncuttable = True
             continue
@@ -240,16 +330,17 @@ def _cut(solid: Any, config: CutConfig) -> list[Piece]:
     return pieces
 
 
-def _split(piece: Piece, plane: Plane) -> list[Piece]:
-    sides = piece.solid.split_by_plane(tuple(plane.normal), plane.offset)
+def split(piece: Piece, plane: Plane) -> list[Piece]:
+    """Return the connected parts of a piece on both sides of a plane."""
+    halves = piece.solid.split_by_plane(tuple(plane.normal), plane.offset)
     return [
         Piece(component, (*piece.path, (plane, side)))
-        for half, side in zip(sides, (1, -1), strict=True)
+        for half, side in zip(halves, (1, -1), strict=True)
         for component in _components(half)
     ]
 
 
-def _best_planes(piece: Piece, config: CutConfig) -> list[Plane]:
+def best_planes(piece: Piece, config: CutConfig) -> list[Plane]:
     """Return the plane that lowers the hull volume most; where none gains much, a fan, or else a look further."""
     offsets = config.offsets // 2 if len(piece.vertices) > config.many_vertices else config.offsets
     found = _best_of_each_direction(piece, config, offsets)
@@ -274,7 +365,7 @@ def _best_planes(piece: Piece, config: CutConfig) -> list[Plane]:
 def _fan(piece: Piece, config: FanConfig) -> list[Plane]:
     a, b, c = (piece.vertices[piece.faces[:, k]] for k in range(3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
-    planes = fan_planes(piece.vertices, piece.faces, _directions((a + b + c) / 3, area), config)
+    planes = fan_planes(piece.vertices, piece.faces, directions((a + b + c) / 3, area), config)
     return [Plane(normal, offset) for normal, offset in planes]
 
 
@@ -291,20 +382,26 @@ def _refined(piece: Piece, plane: Plane, step: float, config: CutConfig) -> Plan
 
 def _volume_after(piece: Piece, heights: np.ndarray, plane: Plane) -> float:
     """Total hull volume of the two sides of a plane; infinite where one side is empty."""
+    points = sides(piece, heights, plane)
+    return sum(hull_of(side).volume() for side in points) if len(points) == 2 else np.inf
+
+
+def sides(piece: Piece, heights: np.ndarray, plane: Plane) -> list[Float64[np.ndarray, "N 3"]]:
+    """Return points whose hulls are those of the two sides of a plane; the piece itself where it is not cut."""
     s = heights - plane.offset
     a, b = piece.edges[:, 0], piece.edges[:, 1]
     crossing = (s[a] < 0) != (s[b] < 0)
     a, b = a[crossing], b[crossing]
     if not len(a):
-        return np.inf
+        return [piece.vertices]
     t = (s[a] / (s[a] - s[b]))[:, None]
     section = piece.vertices[a] * (1 - t) + piece.vertices[b] * t
-    return sum(_hull(np.concatenate([piece.vertices[side], section])).volume() for side in (s >= 0, s <= 0))
+    return [np.concatenate([piece.vertices[side], section]) for side in (s >= 0, s <= 0)]
 
 
 def _volume_after_next(piece: Piece, plane: Plane, config: CutConfig) -> float:
     """Total hull volume after a cut and the best cut of each part; infinite where nothing is cut."""
-    parts = _split(piece, plane)
+    parts = split(piece, plane)
     if len(parts) < 2:
         return np.inf
     total = 0.0
@@ -322,7 +419,7 @@ def _best_of_each_direction(piece: Piece, config: CutConfig, offsets: int) -> li
     cross = np.cross(b - a, c - a)
     area = np.linalg.norm(cross, axis=1)
     found = []
-    for direction in _directions((a + b + c) / 3, area):
+    for direction in directions((a + b + c) / 3, area):
         heights = piece.vertices @ direction
         low, span = float(heights.min()), float(np.ptp(heights))
         if span < 100 * TOUCH:
@@ -338,7 +435,7 @@ def _best_of_each_direction(piece: Piece, config: CutConfig, offsets: int) -> li
     return sorted(found, key=lambda item: item[0])
 
 
-def _directions(centres: np.ndarray, area: np.ndarray) -> Float64[np.ndarray, "D 3"]:
+def directions(centres: np.ndarray, area: np.ndarray) -> Float64[np.ndarray, "D 3"]:
     """Axes, and the principal axes of the surface where they differ."""
     deviation = centres - np.average(centres, axis=0, weights=area)
     vectors = np.linalg.eigh((area[:, None] * deviation).T @ deviation)[1].T
@@ -358,18 +455,25 @@ def _flat_levels(levels: np.ndarray, area: np.ndarray, count: int) -> Float64[np
 # ---- merging and setting back ---------------------------------------------------------------------------------
 
 
-def _merge(
-    pieces: list[Piece], config: CutConfig, *, budget: float
-) -> list[tuple[Float64[np.ndarray, "N 3"], list[Piece]]]:
-    """Merge the pieces whose common hull adds least volume, while the budget lasts and the hull stays near."""
+def merged(
+    pieces: list[Piece], config: CutConfig, *, budget: float, free: Float64[np.ndarray, "P 3"] | None = None
+) -> list[Group]:
+    """Merge the pieces whose common hull adds least volume, while the budget lasts and the hull stays near.
+
+    Args:
+        pieces: What is merged.
+        config: How near a hull must stay, and how far pieces overlap.
+        budget: Volume that merging may add in all [L^3].
+        free: Points that must not lie deeper in a common hull than in those that it replaces.
+    """
     groups = {k: (_overlapping(piece, config.overlap), [piece]) for k, piece in enumerate(pieces)}
-    volumes = {k: _hull(points).volume() for k, (points, _) in groups.items()}
+    volumes = {k: hull_of(points).volume() for k, (points, _) in groups.items()}
 
     def price(i: int, j: int) -> float:
         p, q = groups[i][0], groups[j][0]
         if (p.min(axis=0) > q.max(axis=0) + TOUCH).any() or (q.min(axis=0) > p.max(axis=0) + TOUCH).any():
             return np.inf
-        return _hull(np.concatenate([p, q])).volume() - volumes[i] - volumes[j]
+        return hull_of(np.concatenate([p, q])).volume() - volumes[i] - volumes[j]
 
     prices = {(i, j): price(i, j) for j in groups for i in range(j)}
     while prices:
@@ -377,9 +481,11 @@ def _merge(
         cost = prices.pop((i, j))
         if cost > budget:
             break
-        hull = _hull(np.concatenate([groups[i][0], groups[j][0]]))
+        hull = sure_hull(np.concatenate([groups[i][0], groups[j][0]]))
         members = [*groups[i][1], *groups[j][1]]
         if max(_depth(hull, members), _face_standoff(hull, members).max()) > config.target_distance:
+            continue
+        if free is not None and _covers_more(hull, (groups[i][0], groups[j][0]), free):
             continue
         budget -= max(cost, 0.0)
         new = max(groups) + 1
@@ -387,7 +493,13 @@ def _merge(
         prices = {pair: value for pair, value in prices.items() if not {i, j} & set(pair)}
         groups[new], volumes[new] = (solid_arrays(hull)[0], members), hull.volume()
         prices |= {(k, new): price(k, new) for k in groups if k != new}
-    return list(groups.values())
+    return [Group(points, members) for points, members in groups.values()]
+
+
+def _covers_more(hull: Any, parts: Sequence[np.ndarray], points: np.ndarray) -> bool:
+    """Whether points lie deeper in a hull than in those of its parts, by more than these reach beyond their cuts."""
+    before = np.max([depths_in(hull_of(part), points) for part in parts], axis=0)
+    return bool((depths_in(hull, points) > before + LEAST_GAP).any())
 
 
 def _overlapping(piece: Piece, overlap: float) -> Float64[np.ndarray, "N 3"]:
@@ -428,29 +540,61 @@ def _face_standoff(hull: Any, pieces: Sequence[Piece]) -> Float64[np.ndarray, "F
 
 def _depth(hull: Any, pieces: Sequence[Piece]) -> float:
     """Largest depth of the solid's surface inside a hull that stands for pieces of it [L]."""
-    points = np.concatenate([piece.skin for piece in pieces])
+    return float(depths_in(hull, np.concatenate([piece.skin for piece in pieces]), deepest=True).max(initial=0.0))
+
+
+def depths_in(hull: Any, points: Float64[np.ndarray, "P 3"], *, deepest: bool = False) -> Float64[np.ndarray, "P"]:
+    """Depth of points inside a convex solid, 0 outside [L].
+
+    Args:
+        hull: A convex manifold3d solid.
+        points: Where the depth is wanted.
+        deepest: Only the largest is wanted; others may be given as 0.
+    """
+    normal, offset, _ = hull_planes(hull)
+    if not len(points) or not len(normal):
+        return np.zeros(len(points))
+    depths = np.zeros(len(points))
+    few = np.linspace(0, len(normal) - 1, min(FEW_PLANES, len(normal))).astype(int)
+    bound = (offset[few] - points @ normal[few].T).min(axis=1)  # no point lies deeper than this
+    order = np.argsort(-bound, kind="stable")
+    order = order[bound[order] > 0]
+    for block in np.array_split(order, max(1, -(-len(order) // BLOCK))):
+        if deepest and len(block) and bound[block[0]] <= depths.max():
+            break
+        depths[block] = (offset - points[block] @ normal.T).min(axis=1).clip(min=0.0) if len(block) else 0.0
+    return depths
+
+
+def hull_planes(hull: Any) -> tuple[Float64[np.ndarray, "K 3"], Float64[np.ndarray, "K"], Int64[np.ndarray, "K"]]:
+    """Normals, offsets and numbers of the faces of a convex solid that are wide enough to have a normal.
+
+    Hulls have slivers between points in line; what comes out as their normal is rounding and points anywhere.
+    """
     vertices, faces = solid_arrays(hull)
     a, b, c = (vertices[faces[:, k]] for k in range(3))
     normal = np.cross(b - a, c - a)
     length = np.linalg.norm(normal, axis=1)
-    normal, a = normal[length > 0] / length[length > 0, None], a[length > 0]
-    heights = points @ normal.T - np.einsum("fi,fi->f", normal, a)
-    return max(-float(heights.max(axis=1).min(initial=0.0)), 0.0)
+    longest = np.max([np.linalg.norm(e, axis=1) for e in (b - a, c - b, a - c)], axis=0)
+    wide = np.flatnonzero(length > LEAST_HEIGHT * longest)
+    normal = normal[wide] / length[wide, None]
+    return normal, np.einsum("fi,fi->f", normal, a[wide]), wide
 
 
 def _set_back(hull: Any, pieces: Sequence[Piece], config: CutConfig) -> Float64[np.ndarray, "N 3"]:
     """Move the faces that stand off the solid back by a share of their stand-off."""
-    vertices, faces = solid_arrays(hull)
     distance = config.set_back * _face_standoff(hull, pieces)
-    a, b, c = (vertices[faces[:, k]] for k in range(3))
-    normal = np.cross(b - a, c - a)
-    length = np.linalg.norm(normal, axis=1)
-    for k in np.flatnonzero((distance > config.least_set_back) & (length > 0)):
-        inward = -normal[k] / length[k]
-        offset = float(inward @ a[k] + distance[k])
+    for normal, height, k in zip(*hull_planes(hull), strict=True):
+        if not distance[k] > config.least_set_back:
+            continue
+        inward, offset = -normal, float(distance[k] - height)
         trimmed = hull.trim_by_plane(tuple(inward), offset)
         removed = hull.volume() - trimmed.volume()
-        lost = sum(piece.solid.trim_by_plane(tuple(-inward), -offset).volume() for piece in pieces)
+        lost = sum(
+            piece.solid.trim_by_plane(tuple(-inward), -offset).volume()
+            for piece in pieces
+            if float((piece.vertices @ inward).min()) < offset
+        )
         if removed - lost > config.set_back_pays * lost:  # not where the face also lies on the solid
             hull = trimmed
     return solid_arrays(hull)[0]

@@ -12,12 +12,12 @@ from physics.check import Verdict, overall_verdict
 from physics.coacd_run import ChildLimits, CoacdConfig, coacd_hulls
 from physics.errors import HullError as HullFault
 from physics.hull_error import arrays, hull_checks
-from physics.hulls import HullConfig, Rung, decompose_body, decompose_mesh
+from physics.hulls import HullConfig, Rung, _planted, decompose_body, decompose_mesh
 from physics.isolate import ChildTimedOut
 from physics.materials import find_material
 from physics.mesh import Mesh
 from physics.model import Body, Part
-from physics.plane_cuts import CutConfig, _is_near, simplified
+from physics.plane_cuts import CutConfig, GapConfig, _is_near, simplified
 
 SOLID = m3.Manifold
 CUTS = HullConfig(ladder=(Rung("cuts", CutConfig(), after=Verdict.PASS),))
@@ -147,6 +147,55 @@ def test_ladder_ends_where_finer_hulls_leave_the_same_place_too_deep():
     one = CutConfig(most_pieces=1)
     rungs = (Rung("one", one, after=Verdict.PASS), Rung("one again", one), Rung("cuts", CutConfig()))
     assert [a.rung for a in decompose_mesh(mug(), config=HullConfig(ladder=rungs)).attempts] == ["one", "one again"]
+
+
+def test_cutting_ends_where_no_cut_opens_a_crack():
+    """A crack narrower than the overlap of hulls stays closed; finer cuts are not tried, and the set fails."""
+    block = SOLID.cube((1, 1, 1), True) + SOLID.cube((0.4, 0.4, 1.4), True)
+    cracked = block - SOLID.cube((0.3, 0.3, 0.0004), True)
+    result = decompose_mesh(mesh_of(cracked))
+    assert verdicts(result) is Verdict.FAIL
+    assert [a.rung for a in result.attempts] == ["cuts"]
+    assert result.error.inward_max > 0.03
+
+
+def test_a_deep_narrow_hole_is_opened():
+    """Half a hull's stand-off closes it, and its wall is then deep inside: only cuts through its middle help."""
+    block = SOLID.cube((1, 1, 0.6), True) + SOLID.cube((0.2, 0.2, 0.9), True)
+    hole = SOLID.cylinder(2.0, 0.011, circular_segments=16, center=True).rotate((0, 90, 0)).translate((0, 0.3, 0.1))
+    mesh = mesh_of(block - hole)
+    closing = HullConfig(ladder=(Rung("cuts", CutConfig(gaps=GapConfig(rounds=0)), after=Verdict.PASS),))
+    without, opened = (decompose_mesh(mesh, config=config).error for config in (closing, CUTS))
+    assert without.inward_max > 0.03 > opened.inward_max
+    assert opened.iou > without.iou - 0.005
+
+
+def test_a_cavity_stays_empty():
+    hollow = SOLID.cube((1, 1, 1), True) - SOLID.cube((0.6, 0.6, 0.6), True)
+    result = decompose_mesh(mesh_of(hollow), config=CUTS)
+    assert verdicts(result) is Verdict.PASS
+    assert result.error.iou > 0.97
+
+
+def test_a_part_within_a_cavity_is_kept():
+    hollow = SOLID.cube((1, 1, 1), True) - SOLID.cube((0.6, 0.6, 0.6), True)
+    result = decompose_mesh(mesh_of(hollow + SOLID.cube((0.3, 0.3, 0.3), True)), config=CUTS)
+    assert result.error.iou > 0.97
+    assert result.error.missing_ratio < 0.01
+
+
+def test_hulls_keep_the_corners_of_the_foot():
+    """Without its third corner the foot is a line, and the body falls over."""
+    body = SOLID.hull_points(
+        np.array([[0, 0, 0], [1, 0, 0], [0.5, 0.8, 0], [0, 0, 1], [1, 0, 1], [0.5, 0.8, 1]], dtype=float)
+    )
+    short = SOLID.hull_points(
+        np.array([[0, 0, 0], [1, 0, 0], [0.5, 0.8, 0.005], [0, 0, 1], [1, 0, 1], [0.5, 0.8, 1]], dtype=float)
+    )
+    (kept,) = _planted([short], body, HullConfig())
+    assert kept.volume() == pytest.approx(body.volume(), rel=1e-9)
+    (same,) = _planted([body], body, HullConfig())
+    assert same is body
 
 
 def test_a_hull_that_lost_corners_stays_near_the_solid():

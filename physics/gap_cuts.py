@@ -1,0 +1,168 @@
+"""Cuts that open again what hulls close: holes, slots and voids whose walls came to lie deep inside the hulls.
+
+A hull stands off the pieces that it stands for by little, and yet it may close a gap narrower than that, alone or
+together with another hull. Where the gap is deep, check H4 finds its wall far from the surface of the hulls. So the
+air before such walls is looked for, the hulls that cover it are told apart again, and their pieces are cut where
+that air is best uncovered. All other hulls stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from physics.hull_error import arrays, surface_samples
+from physics.plane_cuts import (
+    CutConfig,
+    GapConfig,
+    Group,
+    Piece,
+    Plane,
+    best_planes,
+    depths_in,
+    directions,
+    merged,
+    sides,
+    split,
+    sure_hull,
+)
+
+LEAST_GAIN = 0.02
+"""A cut that uncovers a smaller share of the air is not worth a hull [1]."""
+
+
+def covered_air(
+    solid: Any, union: Any, *, farthest: float, percentile: float, samples: int, config: GapConfig
+) -> tuple[Float64[np.ndarray, "P 3"], float]:
+    """Return points outside a solid, before walls of it that lie too deep inside its hulls, and the largest depth [L].
+
+    Args:
+        solid: A manifold3d solid of unit size.
+        union: That of its hulls.
+        farthest: Walls that lie deeper than this are looked for [L].
+        percentile: The same where more than 5 % of the surface lie deeper than this [L].
+        samples: Points on the surface, beside its vertices.
+        config: Where the air is looked at.
+    """
+    import igl
+
+    kind = igl.SIGNED_DISTANCE_TYPE_PSEUDONORMAL
+    (vertices, faces), (u_vertices, u_faces) = arrays(solid), arrays(union)
+    points = np.concatenate([surface_samples(vertices, faces, samples), vertices])
+    depth = -np.asarray(igl.signed_distance(points, u_vertices, u_faces, sign_type=kind)[0])
+    limit = percentile if np.percentile(np.abs(depth[:samples]), 95) > percentile else farthest
+    order = np.argsort(-depth, kind="stable")
+    order = order[depth[order] > limit]
+    order = order[:: max(1, -(-len(order) // config.most_points))]
+    if not len(order):
+        return np.zeros((0, 3)), float(depth.max())
+    face = igl.point_mesh_squared_distance(points[order], vertices, faces)[1]
+    a, b, c = (vertices[faces[np.asarray(face).reshape(-1), k]] for k in range(3))
+    normal = np.cross(b - a, c - a)
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True).clip(min=1e-300)
+    air = np.concatenate([points[order] + step * normal for step in config.steps])
+    outside = np.asarray(igl.signed_distance(air, vertices, faces, sign_type=kind)[0]) > 0.5 * config.steps[0]
+    return air[outside], float(depth.max())
+
+
+def open_gaps(
+    groups: Sequence[Group], hulls: Sequence[Sequence[Any]], air: np.ndarray, budget: float, cut: CutConfig
+) -> list[Group]:
+    """Return groups whose hulls cover less of the air; those that are not opened are the same objects.
+
+    Args:
+        groups: Groups of pieces.
+        hulls: The hulls that stand for each group.
+        air: Points that hulls should not cover (P, 3).
+        budget: Volume that merging may add in all [L^3].
+        cut: How pieces are merged, and `cut.gaps`.
+    """
+    opened: list[Group] = []
+    for group, parts in zip(groups, hulls, strict=True):
+        covered = np.zeros(len(air), dtype=bool)
+        for hull in parts:
+            covered |= depths_in(hull, air) > 0
+        if not covered.any():
+            opened.append(group)
+            continue
+        free = air[covered]
+        pieces = [part for piece in group.pieces for part in _opened(piece, free, cut)]
+        if len(pieces) == 1:
+            opened.append(group)
+            continue
+        opened += merged(pieces, cut, budget=cut.gaps.merge_share * budget, free=free)
+    return opened
+
+
+def _opened(piece: Piece, air: np.ndarray, cut: CutConfig) -> list[Piece]:
+    """Cut a piece where that uncovers most of the air that its hull covers."""
+    pieces, done = [piece], []
+    for _ in range(cut.gaps.cuts):
+        costs = [_cost(part.hull, air) for part in pieces]
+        worst = int(np.argmax(costs))
+        if not costs[worst] > 0:
+            break
+        part = pieces.pop(worst)
+        halves = [part]
+        for plane in _opening_planes(part, air[depths_in(part.hull, air) > 0], cut):
+            halves = [half for whole in halves for half in split(whole, plane)]
+        if len(halves) < 2:
+            done.append(part)
+        else:
+            pieces += halves
+        if not pieces:
+            break
+    return [*done, *pieces]
+
+
+def _cost(hull: Any, air: np.ndarray) -> float:
+    """How much of the air a hull covers, and how deep."""
+    depth = depths_in(hull, air)
+    return float((depth**2).sum())
+
+
+def _opening_planes(piece: Piece, air: np.ndarray, cut: CutConfig) -> list[Plane]:
+    """Return the plane after which the hulls of both sides cover least air, or two where one gains nothing."""
+    a, b, c = (piece.vertices[piece.faces[:, k]] for k in range(3))
+    area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
+    ways = list(directions((a + b + c) / 3, area))
+    if len(air) > 3:
+        ways += [way for way in directions(air, np.ones(len(air)))[3:] if np.abs(np.array(ways) @ way).max() < 0.995]
+    best: tuple[float, Plane] | None = None
+    limit = (1 - LEAST_GAIN) * _cost(piece.hull, air)
+    for way in ways:
+        heights, at = piece.vertices @ way, air @ way
+        low, high = float(at.min()), float(at.max())
+        beside = [level for margin in cut.gaps.margins for level in (low - margin, high + margin)]
+        for level in (*np.quantile(at, cut.gaps.levels), *beside):
+            plane = Plane(way, float(level))
+            cost = _cost_after(piece, heights, plane, air)
+            if cost < (limit if best is None else best[0]):
+                best = (cost, plane)
+    return _best_cross(piece, air, ways, limit, cut) if best is None else [best[1]]
+
+
+def _best_cross(piece: Piece, air: np.ndarray, ways: list[np.ndarray], limit: float, cut: CutConfig) -> list[Plane]:
+    """Return two planes through the middle of a gap after which hulls cover less of its air.
+
+    One cut across a hole in a thin plate uncovers nothing: each half of the hole is closed by the hull of its half.
+    Where two uncover nothing either, the cut is that which lowers the hull volume most.
+    """
+    deepest = air[depths_in(piece.hull, air).argmax()]
+    gap = air[np.linalg.norm(air - deepest, axis=1) < cut.gaps.width]
+    middle = (gap.min(axis=0) + gap.max(axis=0)) / 2
+    planes = [Plane(way, float(way @ middle)) for way in ways]
+    best: tuple[float, list[Plane]] = (limit, [])
+    for k, first in enumerate(planes):
+        halves = split(piece, first)
+        for second in planes[k + 1 :] if len(halves) > 1 else ():
+            cost = sum(_cost_after(half, half.vertices @ second.normal, second, air) for half in halves)
+            best = min(best, (cost, [first, second]), key=lambda found: found[0])
+    return best[1] or best_planes(piece, cut)
+
+
+def _cost_after(piece: Piece, heights: np.ndarray, plane: Plane, air: np.ndarray) -> float:
+    return sum(_cost(sure_hull(points), air) for points in sides(piece, heights, plane))
