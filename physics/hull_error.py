@@ -429,11 +429,18 @@ def piece_shape(piece: Any) -> tuple[float, float]:
     """Smallest width across a face, and the share of its own hull's volume that the piece lacks.
 
     The least width of a polytope may also lie between two edges; it is then smaller than across any face by at
-    most a factor of 1.7, which is nothing beside the flatness that is looked for.
+    most a factor of 1.7, which is nothing beside the flatness that is looked for. The hull is Qhull's: that of
+    manifold3d 3.5 has notches where many points lie nearly in a plane, and would find a notched piece convex.
     """
+    from scipy.spatial import ConvexHull, QhullError
+
     vertices, faces = arrays(piece)
     a, b, c = (vertices[faces[:, k]] for k in range(3))
     normals = np.cross(b - a, c - a)
     length = np.linalg.norm(normals, axis=1)
     heights = vertices @ (normals[length > 0] / length[length > 0, None]).T
-    return float(np.ptp(heights, axis=0).min()), max(1.0 - piece.volume() / piece.hull().volume(), 0.0)
+    try:
+        filled = piece.volume() / ConvexHull(vertices).volume
+    except QhullError:  # flat to rounding
+        filled = 0.0
+    return float(np.ptp(heights, axis=0).min()), max(1.0 - filled, 0.0)
