@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from generators.ssa.flow import SamplerConfig
 from generators.ssa.generator import SIDES, LearnedConfig, body_voxels, one_thread, sample_blueprint
 from generators.ssa.model import LearnedModel
 from generators.ssa.phases import band_of
+from generators.ssa.point_metrics import compare_sets, surface_cloud
 from generators.ssa.presets import BAND
 from generators.ssa.sample import SampledField, field_volume
 from generators.ssa.shards import Dataset, load_dataset
@@ -32,6 +34,7 @@ from generators.ssa.sparse_tensor import SparseTensor
 from generators.surface import extract_surface
 from generators.volume import SparseVolume
 from physics.check import Verdict
+from physics.mesh import Mesh
 from physics.validity import check_validity
 from scenegen.api import _floors
 from scenegen.assets import build
@@ -140,6 +143,32 @@ def examine(samples: list[Sample]) -> None:
     print(f"  sample with decoding and surface: median {np.median(seconds):.2f} CPU s, one thread")
 
 
+def compare(model: LearnedModel, samples: list[Sample], held_out: Dataset, train: Dataset) -> None:
+    """Print how alike samples and held-out objects are, beside train objects in the samples' place."""
+    made = [sample.blueprint for sample in samples if sample.blueprint is not None]
+    if len(made) < 2:
+        return
+    clouds = [surface_cloud(extract_surface(blueprint.bodies[0].parts[0].volume)) for blueprint in made]
+    count = max(1, len(samples) // len(model.families))
+    references, real = ([surface_cloud(mesh) for mesh in real_meshes(data, model, count)] for data in (held_out, train))
+    for name, cloud in (("samples", clouds), ("train objects", real)):
+        found = compare_sets(cloud, references)
+        print(f"  {name} ({len(cloud)}) against held-out objects ({len(references)}): " + ", ".join(
+            f"{what} {one.value:.{digits}f} ({one.low:.{digits}f} to {one.high:.{digits}f})"
+            for what, one, digits in (("1-NNA", found.nna, 2), ("COV", found.cov, 2), ("MMD", found.mmd, 4))
+        ), flush=True)  # fmt: skip
+
+
+def real_meshes(data: Dataset, model: LearnedModel, count: int) -> Iterator[Mesh]:
+    """Yield the first objects of each family, surfaced as samples are."""
+    for family in model.families:
+        for row in np.flatnonzero(data.shard.family == data.families.index(family))[:count]:
+            band = band_of(data, np.array([row]), torch.device("cpu"))
+            volume = volume_of(band, data, int(row), model.preset.downsampling)
+            if volume is not None:
+                yield extract_surface(volume)
+
+
 def certify(samples: list[Sample], out: Path | None) -> None:
     """Send samples through the whole chain and print how they end."""
     config = check_config(
@@ -191,6 +220,7 @@ def main() -> None:
     sampler = SamplerConfig(steps=options.steps, guidance=options.guidance)
     samples = [draw(model, held_out, number, sampler) for number in range(options.samples)]
     examine(samples)
+    compare(model, samples, held_out, load_dataset(options.data, "train"))
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)
     if options.certify:
