@@ -24,6 +24,8 @@ from generators.ssa.sparse_tensor import SparseTensor, cell_keys
 from generators.ssa.structure import StructureDenoiser, structure_of
 from generators.ssa.vae import Decoded, SparseVae
 from generators.surface import extract_surface
+from generators.volume import SparseVolume
+from physics.wall import WallConfig, thinnest_wall
 
 SIDE, FACTOR = 64, 4
 
@@ -305,3 +307,24 @@ def test_learned_generator_refuses_what_it_cannot_make() -> None:
         sample_blueprint(replace(model, boxes={}), "mug", rng=rng, resolution=58)
     with pytest.raises(VolumeError, match="reaches the border"):
         sample_blueprint(exact_model(lambda p: sphere(p, 31.5, 33.0)), "mug", rng=rng, resolution=58)
+
+
+def test_walls_below_the_lattice_are_cut_away_and_counted() -> None:
+    def needle(p: torch.Tensor) -> torch.Tensor:
+        across = (p[..., :2] - 31).norm(dim=-1) - 0.1  # through the nodes (31, 31, z), a fifth of a voxel thick
+        return torch.maximum(across, (p[..., 2] - 36).abs() - 24)
+
+    plain = field_volume(field_of(SOLIDS["ball"]))
+    pierced = field_volume(field_of(lambda p: torch.minimum(SOLIDS["ball"](p), needle(p))))
+    assert plain.thin == 0 and pierced.volume is not None and pierced.thin >= 1
+    assert pierced.pieces == 1 and thinnest(pierced.volume) > 0.3 * pierced.volume.voxel_size
+
+
+def test_walls_of_two_voxels_stay() -> None:
+    found = field_volume(field_of(lambda p: torch.maximum(sphere(p, 31.5, 26.2), (p[..., 2] - 31.4).abs() - 1)))
+    assert found.volume is not None and found.thin == 0
+
+
+def thinnest(volume: SparseVolume) -> float:
+    mesh = extract_surface(volume)
+    return thinnest_wall(mesh.vertices, mesh.faces, WallConfig()).thickness

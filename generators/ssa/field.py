@@ -22,6 +22,9 @@ LARGEST_SIDE = 256
 LEAST_VALUE = 1e-4
 """Distance that stands for exactly 0, on the outside [voxel]."""
 
+LEAST_CLEARANCE = 0.05
+"""Distance outside that a node of a wall too thin for the lattice gets at least [voxel]."""
+
 
 @dataclass(frozen=True, eq=False)
 class SampledField:
@@ -56,8 +59,12 @@ class FieldConfig:
     """Change between neighbours of different sign above which their edge is a jump; a distance has 1 [voxel]."""
     speck_share: float = 0.01
     """Pieces of at most this share of the largest are removed, and counted [1]."""
+    thinnest: float = 0.5
+    """Walls thinner than this along an axis are below what the lattice shows, and cut away node by node [voxel]."""
+    thin_rounds: int = 4
+    """Passes after which cutting stops: each pass may bare a node of the wall behind [1]."""
     defect_limit: float = 0.05
-    """Conflicts and filled nodes over band nodes above which there is no volume [1]."""
+    """Conflicts, jumps, filled and cut nodes over band nodes above which there is no volume [1]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +89,8 @@ class FieldVolume:
     """Pieces that were removed [1]."""
     speck_nodes: int = 0
     """Nodes inside the pieces that were removed [1]."""
+    thin: int = 0
+    """Nodes of walls too thin for the lattice, now outside [1]."""
     voids: int = 0
     """Hollows without a way out; they are kept [1]."""
     extents: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -107,17 +116,20 @@ def field_volume(field: SampledField, *, config: FieldConfig | None = None) -> F
     conflicts += int((known & _any_neighbour(~known & (values > 0)) & (values < 0)).sum())
     jumps = _jumps(values, known, config.steepest)
     disagreeing = int((~known & ((values < 0) != (coarse < 0))).sum())
+    values, thin = _without_thin_walls(values, config.thinnest, config.thin_rounds)
     values, pieces, specks, speck_nodes = _without_specks(values, config.speck_share)
-    found = FieldVolume(None, None, conflicts, jumps, 0, disagreeing, pieces, specks, speck_nodes)
+    found = FieldVolume(None, None, conflicts, jumps, 0, disagreeing, pieces, specks, speck_nodes, thin)
     if not pieces:
         return replace(found, reason="empty: no node is inside")
     if _on_border(values < 0):
         return replace(found, reason="the solid reaches the border of the lattice")
     needed = _crossed_corners(values < 0)
     found = replace(found, filled=int((needed & ~known).sum()), voids=_voids(values < 0))
-    defects = (conflicts + jumps + found.filled) / len(field.coords)
+    defects = (conflicts + jumps + found.filled + thin) / len(field.coords)
     if defects > config.defect_limit:
-        reason = f"conflicts, jumps and filled nodes are {defects:.1%} of the band, limit {config.defect_limit:.1%}"
+        reason = (
+            f"conflicts, jumps, filled and cut nodes are {defects:.1%} of the band, limit {config.defect_limit:.1%}"
+        )
         return replace(found, reason=reason)
     return _scaled(found, values, np.argwhere(known | needed).astype(np.int32), max(field.extents))
 
@@ -236,6 +248,30 @@ def _jumps(values: np.ndarray, known: np.ndarray, steepest: float) -> int:
         change = ((values[a] < 0) != (values[b] < 0)) & (np.abs(values[a] - values[b]) > steepest)
         count += int((change & known[a] & known[b]).sum())
     return count
+
+
+def _without_thin_walls(values: np.ndarray, thinnest: float, rounds: int) -> tuple[np.ndarray, int]:
+    """Return the values with walls below the lattice's resolution turned outside, and how many nodes were turned.
+
+    A wall thinner than a voxel crosses some axis on both sides of one node. Its thickness there is found by linear
+    interpolation, as the surface is.
+    """
+    values, turned = values.copy(), 0
+    for _ in range(rounds):
+        thin = np.zeros(values.shape, dtype=bool)
+        for axis in range(3):
+            middle, before, after = (
+                np.moveaxis(values, axis, 0)[part] for part in (slice(1, -1), slice(-2), slice(2, None))
+            )
+            sheet = np.nonzero((middle < 0) & (before > 0) & (after > 0))
+            inner, one, other = middle[sheet], before[sheet], after[sheet]
+            thickness = inner / (inner - one) + inner / (inner - other)
+            np.moveaxis(thin, axis, 0)[1:-1][sheet] |= thickness < thinnest
+        if not thin.any():
+            break
+        values[thin] = np.maximum(-values[thin], np.float32(LEAST_CLEARANCE))
+        turned += int(thin.sum())
+    return values, turned
 
 
 def _without_specks(values: np.ndarray, share: float) -> tuple[np.ndarray, int, int, int]:

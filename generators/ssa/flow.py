@@ -25,7 +25,7 @@ VelocityField = Callable[[Tensor, float], Tensor]
 class SamplerConfig:
     """How the flow is followed from noise to data."""
 
-    steps: int = 25
+    steps: int = 12
     """Euler steps [1]."""
     guidance: float = 2.5
     """Classifier-free guidance; 1 is the plain conditional field [1]."""

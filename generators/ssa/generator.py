@@ -166,7 +166,7 @@ def _draw_material(model: LearnedModel, family: str, rng: np.random.Generator) -
 
 def _record(found: FieldVolume) -> dict[str, float]:
     """Return what was counted on the way from the field to the volume."""
-    counted = ("conflicts", "jumps", "filled", "disagreeing", "pieces", "specks", "speck_nodes", "voids")
+    counted = ("conflicts", "jumps", "filled", "disagreeing", "pieces", "specks", "speck_nodes", "thin", "voids")
     return {f"field_{name}": float(getattr(found, name)) for name in counted}
 
 

@@ -38,7 +38,7 @@ class GeneratorConfig:
     """`bundled`, or the folder `model/` that `scenegen train` wrote."""
     learned_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of draws by the learned generator in `mixed` [1]."""
-    steps: Annotated[int, Field(ge=1, le=1000)] = 25
+    steps: Annotated[int, Field(ge=1, le=1000)] = 12
     """Euler steps of the learned generator's sampler [1]."""
     guidance: Annotated[float, Field(ge=0, le=20)] = 2.5
     """Its classifier-free guidance; 1 is none [1]."""
