@@ -20,7 +20,6 @@ import torch
 
 from generators.blueprint import Blueprint
 from generators.errors import VolumeError
-from generators.families import FAMILIES
 from generators.ssa.checkpoint import load_model
 from generators.ssa.flow import SamplerConfig
 from generators.ssa.generator import SIDES, LearnedConfig, body_voxels, one_thread, sample_blueprint
@@ -123,8 +122,8 @@ def examine(samples: list[Sample]) -> None:
         begin = time.process_time()
         mesh = extract_surface(sample.blueprint.bodies[0].parts[0].volume)
         seconds.append(sample.seconds + time.process_time() - begin)
-        (part,) = FAMILIES[sample.family].make(FAMILIES[sample.family].sample(np.random.default_rng(0)))[:1]
-        checks = check_validity(mesh, body=sample.family, declared_components=1, declared_genus=part.solid.genus)
+        genus = sample.blueprint.bodies[0].parts[0].genus
+        checks = check_validity(mesh, body=sample.family, declared_components=1, declared_genus=genus)
         failures.update({check.id for check in checks if check.verdict is Verdict.FAIL})
         one_part += (
             sample.blueprint.parameters["field_pieces"] == 1 and sample.blueprint.parameters["field_specks"] == 0

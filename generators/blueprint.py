@@ -17,8 +17,8 @@ class PartBlueprint:
     """Signed distance in the body frame B."""
     material: str
     """Name of a material in `physics.materials`."""
-    genus: int | None = None
-    """Expected number of handles of the surface; None when unknown."""
+    genus: int | tuple[int, ...] | None = None
+    """Expected number of handles of the surface, or those it may have; None when unknown."""
     components: int = 1
     """Expected number of connected pieces."""
 

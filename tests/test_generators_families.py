@@ -89,6 +89,13 @@ def test_walls_keep_two_and_a_half_voxels_at_128(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_every_draw_is_possible(family: str) -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(1000):
+        FAMILIES[family].sample(rng)  # raises where the bounds of a parameter leave nothing
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_members_are_deterministic_and_differ(family: str) -> None:
     kind = FAMILIES[family]
     first, again, other = (kind.sample(np.random.default_rng(s)) for s in (5, 5, 6))

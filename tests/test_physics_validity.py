@@ -135,6 +135,8 @@ def test_declarations_decide():
     assert not failed(hollow, declared_cavities=1)
     assert "G3" in failed(BOX, declared_cavities=1)
     assert failed(solids.torus().mesh, declared_genus=0) == {"G8"}
+    assert failed(solids.torus().mesh, declared_genus=(0, 2)) == {"G8"}
+    assert not failed(solids.torus().mesh, declared_genus=(0, 1))
 
 
 def test_overlap_is_measured_as_a_share_of_the_union():

@@ -16,7 +16,7 @@ from generators.ssa.condition import Condition
 from generators.ssa.denoiser import LatentDenoiser
 from generators.ssa.field import SampledField, field_volume
 from generators.ssa.flow import SamplerConfig
-from generators.ssa.generator import SIDES, draw_extents, sample_blueprint
+from generators.ssa.generator import SIDES, draw_extents, family_genus, sample_blueprint
 from generators.ssa.model import LearnedModel
 from generators.ssa.presets import BAND, COARSE_REACH, PRESETS
 from generators.ssa.sample import sample_fields, sample_volume
@@ -274,6 +274,7 @@ def test_exact_flows_end_at_the_exact_blueprint() -> None:
     x, y, z = (blueprint.parameters[name] for name in SIDES)
     wanted = field_volume(field_of(solid, extents=(x, y, z))).volume
     assert wanted is not None and blueprint.generator == "learned" and part.material in ("wood", "steel")
+    assert part.genus == (1,)  # a mug has one handle, so a sample of a mug with another number is refused
     truth = (solid(lattice(SIDE).float()) < 0).numpy()
     assert np.array_equal(part.volume.sign_at(lattice(SIDE).numpy()) < 0, truth)
     assert part.volume.voxel_size == pytest.approx(wanted.voxel_size, rel=1e-4)
@@ -289,6 +290,13 @@ def test_learned_generator_draws_boxes_of_its_family_and_takes_given_sides() -> 
     assert drawn == {(0.1, 0.2, 0.05), (0.2, 0.1, 0.05)}
     given = draw_extents(model, "mug", np.random.default_rng(0), {"extent_z": 0.3})
     assert given[2] == 0.3 and given[:2] in {(0.1, 0.2), (0.2, 0.1)}
+
+
+def test_a_sample_must_have_the_handles_of_its_family() -> None:
+    assert family_genus("mug") == (1,) and family_genus("bowl") == (0,)
+    assert family_genus("shelf") == (2, 3, 4, 5)  # one opening less than boards
+    assert family_genus("hammer") is None  # two parts
+    assert family_genus("duck") is None  # learned from meshes
 
 
 def test_learned_generator_refuses_what_it_cannot_make() -> None:

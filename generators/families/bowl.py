@@ -29,7 +29,7 @@ def sample_bowl(rng: np.random.Generator, fixed: Mapping[str, float] | None = No
     draw = Draw(BowlParams, rng, fixed)
     radius = draw("radius")
     height = draw("height", at_least=0.5 * radius, at_most=1.0 * radius)
-    wall = draw("wall", at_least=thin(2 * radius), at_most=0.07 * radius)
+    wall = draw("wall", at_least=thin(2 * radius), at_most=min(0.07 * radius, 0.13 * height))
     return BowlParams(
         radius=radius,
         height=height,

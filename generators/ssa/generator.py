@@ -13,6 +13,7 @@ import torch
 
 from generators.blueprint import Blueprint, BodyBlueprint, PartBlueprint
 from generators.errors import FamilyError, ParameterError, VolumeError
+from generators.families import FAMILIES
 from generators.ssa.checkpoint import MODEL_FILE, load_model
 from generators.ssa.field import FieldConfig, FieldVolume, field_volume
 from generators.ssa.flow import SamplerConfig
@@ -26,6 +27,8 @@ BUNDLED_CHECKPOINT = Path(__file__).with_name("weights") / MODEL_FILE
 """The checkpoint that ships with the package."""
 SEEDS = 2**53
 """Seeds are below this, so that a float of the record holds them exactly [1]."""
+GENUS_DRAWS = 256
+"""Members of an analytic family that are drawn to learn how many handles they have [1]."""
 
 
 @dataclass(frozen=True)
@@ -125,9 +128,24 @@ def sample_blueprint(
     found = field_volume(sampled, config=config.field)
     if found.volume is None:
         raise VolumeError(f"{family}: the sample of seed {seed} bounds no solid: {found.reason}")
-    part = PartBlueprint(family, found.volume, material)
+    part = PartBlueprint(family, found.volume, material, genus=family_genus(family))
     record = {name: side for name, side in zip(SIDES, extents, strict=True)} | _record(found) | {"seed": float(seed)}
     return Blueprint(family, (BodyBlueprint(family, (part,)),), parameters=record, generator="learned")
+
+
+@lru_cache(maxsize=len(FAMILIES))
+def family_genus(family: str) -> tuple[int, ...] | None:
+    """Return the numbers of handles that members of an analytic family have, of which a sample must have one [1].
+
+    None for objects of several parts and for those learned from meshes: nothing is known of their handles.
+    """
+    if family not in FAMILIES:
+        return None
+    rng = np.random.default_rng(0)
+    members = [FAMILIES[family].make(FAMILIES[family].sample(rng)) for _ in range(GENUS_DRAWS)]
+    if any(len(parts) > 1 for parts in members):
+        return None
+    return tuple(sorted({parts[0].solid.genus for parts in members}))
 
 
 def body_voxels(preset: Preset) -> int:

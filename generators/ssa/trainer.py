@@ -215,7 +215,8 @@ class Trainer:
         ):  # that of another phase is done with: its weights lie in a file of their own
             if meta["identity"] != self.identity:
                 raise TrainingError(
-                    f"{self.folder} holds a run with other settings or data; choose another folder, or restore them"
+                    f"{self.folder} holds a run with other settings or data; choose another folder, restore them, "
+                    f"or remove {path} to train phase {self.phase.name} again from its first step"
                 )
             self._take(tensors, str(path))
             self.step, self.test_loss = int(meta["step"]), meta["test"]
