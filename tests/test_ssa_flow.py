@@ -26,7 +26,7 @@ from generators.ssa.flow import (
 from generators.ssa.model import LearnedModel
 from generators.ssa.presets import COARSE_REACH, PRESETS
 from generators.ssa.sparse_tensor import SparseTensor
-from generators.ssa.structure import active_cells, patchify, structure_of, unpatchify
+from generators.ssa.structure import active_cells, distance_at, patchify, structure_of, unpatchify
 from generators.ssa.transformer import Attention
 
 
@@ -147,6 +147,10 @@ def test_patches_and_structure_round_trip() -> None:
     data = structure_of(cells, 9 * torch.ones(2, 8, 8, 8))
     assert torch.equal(active_cells(data), cells)
     assert data[:, 1].max() == 1 and COARSE_REACH > 1
+    ramp = torch.arange(8.0).expand(2, 8, 8, 8) - 3
+    wanted = (cells[:, 3] - 3.0).clamp(max=COARSE_REACH)
+    assert torch.equal(distance_at(cells, ramp), wanted)
+    assert torch.equal(distance_at(cells, structure_of(cells, ramp)[:, 1], unit=COARSE_REACH), wanted)
 
 
 @pytest.mark.parametrize("attention", ["ssa", "window", "full"])
@@ -155,11 +159,11 @@ def test_untrained_denoisers_predict_zero_and_every_weight_learns(attention: Att
     model = LearnedModel.new(PRESETS["nano"], ("mug", "box"), attention=attention)
     condition, t = Condition.of([0, 1], [(0.1, 0.1, 0.2), (0.3, 0.1, 0.1)]), torch.tensor([0.2, 0.8])
     x = SparseTensor((torch.rand(2, 8, 8, 8) > 0.8).nonzero().int(), torch.zeros(0), 2)
-    x = x.with_features(torch.randn(len(x.coords), 16))
-    assert not bool(model.denoiser(x, t, condition).any())
+    x, coarse = x.with_features(torch.randn(len(x.coords), 16)), torch.randn(len(x.coords))
+    assert not bool(model.denoiser(x, t, condition, coarse).any())
     for parameter in model.denoiser.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
-    model.denoiser(x, t, condition).square().sum().backward()
+    model.denoiser(x, t, condition, coarse).square().sum().backward()
     without = [name for name, p in model.denoiser.named_parameters() if p.grad is None or not bool(p.grad.any())]
     assert without == []
 
@@ -170,12 +174,15 @@ def test_batch_rows_do_not_see_each_other() -> None:
     for parameter in model.denoiser.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
     cells = (torch.rand(2, 6, 6, 6) > 0.7).nonzero().int()
-    features = torch.randn(len(cells), 16)
+    features, coarse = torch.randn(len(cells), 16), torch.randn(len(cells))
     condition, t = Condition.of([0, 1], [(0.1, 0.1, 0.2), (0.3, 0.1, 0.1)]), torch.tensor([0.2, 0.8])
-    both = model.denoiser(SparseTensor(cells, features, 2), t, condition)
+    both = model.denoiser(SparseTensor(cells, features, 2), t, condition, coarse)
     mine = cells[:, 0] == 0
     alone = model.denoiser(
-        SparseTensor(cells[mine], features[mine], 1), t[:1], Condition(condition.family[:1], condition.extents[:1])
+        SparseTensor(cells[mine], features[mine], 1),
+        t[:1],
+        Condition(condition.family[:1], condition.extents[:1]),
+        coarse[mine],
     )
     torch.testing.assert_close(both[mine], alone, rtol=1e-4, atol=1e-5)
 
@@ -186,7 +193,10 @@ def test_wrong_shapes_and_names_are_refused() -> None:
         model.structure(torch.zeros(1, 2, 8, 8, 8), torch.zeros(1), Condition.null(1))
     cells = SparseTensor(torch.zeros(1, 4, dtype=torch.int32), torch.zeros(1, 3), 1)
     with pytest.raises(VolumeError, match="latent features"):
-        model.denoiser(cells, torch.zeros(1), Condition.null(1))
+        model.denoiser(cells, torch.zeros(1), Condition.null(1), torch.zeros(1))
+    cells = SparseTensor(torch.zeros(1, 4, dtype=torch.int32), torch.zeros(1, 16), 1)
+    with pytest.raises(VolumeError, match=r"coarse distances \(2,\)"):
+        model.denoiser(cells, torch.zeros(1), Condition.null(1), torch.zeros(2))
     with pytest.raises(FamilyError, match="Did you mean 'mug'"):
         model.index_of("mugs")
     with pytest.raises(ParameterError, match="twice"):

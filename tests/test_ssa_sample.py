@@ -224,7 +224,9 @@ class PointLatentFlow(torch.nn.Module):
     def tokens(self, x: SparseTensor) -> None:
         return None
 
-    def forward(self, x: SparseTensor, t: torch.Tensor, condition: Condition, tokens: None = None) -> torch.Tensor:
+    def forward(
+        self, x: SparseTensor, t: torch.Tensor, condition: Condition, coarse: torch.Tensor, tokens: None = None
+    ) -> torch.Tensor:
         i, j, k = x.coords[:, 1:].long().unbind(dim=1)
         return (x.features - self.x0[i, j, k]) / t[x.coords[:, 0].long()][:, None]
 

@@ -20,8 +20,8 @@ from generators.ssa.phases import band_of, conditions, crop_band, encode_split
 from generators.ssa.presets import PRESETS
 from generators.ssa.shards import load_dataset
 from generators.ssa.sparse_tensor import SparseTensor, cell_keys
-from generators.ssa.train import train
-from generators.ssa.train_config import FlowPhase, TrainConfig, VaePhase
+from generators.ssa.train import NEEDS, identity_of, train
+from generators.ssa.train_config import DenoiserPhase, FlowPhase, TrainConfig, VaePhase
 from generators.ssa.trainer import Wish, learning_rate
 from generators.ssa.training_log import TrainingLog
 from scenegen import cli
@@ -32,7 +32,7 @@ FEW = {"batch": 1, "warmup": 2, "ema": 0.9}
 CONFIG = TrainConfig(
     vae=VaePhase(steps=2, crop=3, **FEW),
     structure=FlowPhase(steps=2, **FEW),
-    denoiser=FlowPhase(steps=2, **FEW),
+    denoiser=DenoiserPhase(steps=2, **FEW),
     log_every=1,
     test_every=2,
     half=False,
@@ -137,6 +137,13 @@ def test_a_later_phase_is_trained_again_without_the_earlier_ones(data, tmp_path)
         state.unlink()
     assert train(longer, data, tmp_path, lambda report: steps.append((report.phase, report.step)) or Wish.GO).finished
     assert steps == [("denoiser", 1), ("denoiser", 2), ("denoiser", 3)]
+
+
+def test_stage_one_does_not_depend_on_the_autoencoder(data):
+    index = load_dataset(data, "train").index
+    other = dataclasses.replace(CONFIG, vae=dataclasses.replace(CONFIG.vae, kl=0.1))
+    kept = [name for name in NEEDS if identity_of(CONFIG, index, name) == identity_of(other, index, name)]
+    assert kept == ["structure"]
 
 
 def test_damaged_state_is_refused(data, tmp_path):

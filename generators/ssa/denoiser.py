@@ -1,9 +1,14 @@
-"""LatentDenoiser: stage 2, the velocity of the latents on active cells."""
+"""LatentDenoiser: stage 2, the velocity of the latents on active cells, given the coarse distance of stage 1.
+
+The coarse distance says where within its cell the surface passes, so stage 2 adds detail to a shape that is known, as
+the upsamplers of a cascade do (Ho et al. 2022, Cascaded Diffusion Models, section 4).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -33,7 +38,7 @@ class LatentDenoiser(nn.Module):
         self.channels = preset.latent_channels
         self.patch = preset.latent_patch
         self.trunk = Trunk(
-            self.patch**3 * (self.channels + 1),
+            self.patch**3 * (self.channels + 2),
             preset.latent_width,
             preset.latent_depth,
             preset.latent_heads,
@@ -46,21 +51,35 @@ class LatentDenoiser(nn.Module):
         )
 
     def forward(
-        self, x_t: SparseTensor, t: Float[Tensor, "B"], condition: Condition, tokens: Tokens | None = None
+        self,
+        x_t: SparseTensor,
+        t: Float[Tensor, "B"],
+        condition: Condition,
+        coarse: Float[Tensor, "N"],
+        tokens: Tokens | None = None,
     ) -> Float[Tensor, "N C"]:
-        """Return the velocity of each cell's latent; `tokens` of the same cells saves building them.
+        """Return the velocity of each cell's latent.
+
+        Args:
+            x_t: Noisy latents.
+            t: Times of the samples.
+            condition: What is asked for.
+            coarse: Signed distance at the centre of each cell [latent cell].
+            tokens: `tokens` of the same cells, which saves building them.
 
         Raises:
-            VolumeError: the latent has other channels, or a time is missing, or a sample has no cell.
+            VolumeError: the latent has other channels, or a time or a distance is missing, or a sample has no cell.
         """
-        if x_t.features.shape[1:] != (self.channels,) or t.shape != (x_t.batch_size,):
+        count = len(x_t.coords)
+        if (x_t.features.shape, t.shape, coarse.shape) != ((count, self.channels), (x_t.batch_size,), (count,)):
             raise VolumeError(
-                f"latent features {tuple(x_t.features.shape)} and times {tuple(t.shape)}, expected "
-                f"(N, {self.channels}) and ({x_t.batch_size},)"
+                f"latent features {tuple(x_t.features.shape)}, times {tuple(t.shape)} and coarse distances "
+                f"{tuple(coarse.shape)}, expected ({count}, {self.channels}), ({x_t.batch_size},) and ({count},)"
             )
         tokens = tokens or self.tokens(x_t)
         packing = tokens.packing
-        v = self.trunk(packing.pack(x_t.features), packing.coords, tokens.layouts, t, condition)
+        known = torch.cat([x_t.features, coarse.to(x_t.features.dtype)[:, None]], dim=1)
+        v = self.trunk(packing.pack(known), packing.coords, tokens.layouts, t, condition)
         return packing.unpack(v)
 
     def tokens(self, x: SparseTensor) -> Tokens:

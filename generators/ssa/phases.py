@@ -18,8 +18,8 @@ from generators.ssa.flow import expand, interpolate, logit_normal_times, velocit
 from generators.ssa.presets import BAND, Preset
 from generators.ssa.shards import Dataset
 from generators.ssa.sparse_tensor import SparseTensor
-from generators.ssa.structure import structure_of
-from generators.ssa.train_config import FlowPhase, PhaseConfig, VaePhase
+from generators.ssa.structure import distance_at, structure_of
+from generators.ssa.train_config import DenoiserPhase, FlowPhase, PhaseConfig, VaePhase
 from generators.ssa.vae import SparseVae
 from generators.ssa.vae_loss import VaeLossConfig, vae_loss, with_margin
 
@@ -229,10 +229,10 @@ class StructureTraining:
 
 @dataclass(frozen=True, eq=False)
 class DenoiserTraining:
-    """Phase 3: latents on the active cells by rectified flow."""
+    """Phase 3: latents on the active cells by rectified flow, given the coarse distance with some noise."""
 
     module: nn.Module
-    config: FlowPhase
+    config: DenoiserPhase
     train: Latents
     test: Latents
     mean: Float[Tensor, "C"]
@@ -256,18 +256,23 @@ class DenoiserTraining:
         asked = conditions(data.family[chosen], data.extents[chosen], drop=self.config.drop, generator=generator)
         x_t = interpolate(x0, noise, t[latent.coords[:, 0].long()][:, None])
         noisy = SparseTensor(latent.coords.to(self.device), x_t.to(self.device), latent.batch_size)
-        v = module(noisy, t.to(self.device), asked.to(self.device))
+        coarse = distance_at(latent.coords, data.coarse[chosen])
+        coarse = coarse + self.config.coarse_noise * torch.randn(coarse.shape, generator=generator)
+        v = module(noisy, t.to(self.device), asked.to(self.device), coarse.to(self.device))
         return {"total": (v.float() - velocity(x0, noise).to(self.device)).square().mean()}
 
 
 def latent_statistics(latents: Latents) -> tuple[Float[Tensor, "C"], Float[Tensor, "C"]]:
-    """Return mean and deviation of each channel over all cells.
+    """Return the mean of each channel over all cells, and one deviation for all of them, a copy for each.
+
+    A channel that says little stays small beside the others: made as large as they are, it would be learned as well as
+    they are, for nothing.
 
     Raises:
         TrainingError: a channel that never changes, or numbers that are not finite.
     """
     values = latents.features.double()
-    mean, std = values.mean(dim=0), values.std(dim=0)
+    mean, std = values.mean(dim=0), values.var(dim=0).mean().sqrt().expand(values.shape[1])
     if not bool(values.isfinite().all()) or not bool((std > 1e-6).all()):
-        raise TrainingError(f"latents have deviations {std.tolist()}: the autoencoder has not learned to use them all")
-    return mean.float(), std.float()
+        raise TrainingError(f"latents have deviations {std.tolist()}: the autoencoder has not learned to use them")
+    return mean.float(), std.float().clone()

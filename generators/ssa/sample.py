@@ -17,7 +17,7 @@ from generators.ssa.flow import SamplerConfig, VelocityField, euler_sample, guid
 from generators.ssa.model import LearnedModel
 from generators.ssa.presets import BAND, COARSE_REACH
 from generators.ssa.sparse_tensor import SparseTensor
-from generators.ssa.structure import CHANNELS, active_cells
+from generators.ssa.structure import CHANNELS, active_cells, distance_at
 
 __all__ = ["FieldConfig", "FieldVolume", "SampledField", "field_volume", "sample_fields", "sample_volume"]
 
@@ -68,7 +68,9 @@ def sample_fields(
         raise ParameterError(f"extents are {list(extents)} m, expected three positive lengths per sample")
     condition = Condition.of([model.index_of(family) for family in families], extents).to(model.device)
     structure = _sample_structure(model, condition, seeds, config)
-    latent = _sample_latent(model, active_cells(structure), condition, seeds, config)
+    cells = active_cells(structure)
+    known = distance_at(cells, structure[:, 1], unit=COARSE_REACH)
+    latent = _sample_latent(model, cells, known, condition, seeds, config)
     nodes, values = _decoded(model, latent)
     coarse = (structure[:, 1].clamp(-1, 1) * COARSE_REACH).cpu().numpy()
     bounds = np.searchsorted(nodes[:, 0], np.arange(len(seeds) + 1))
@@ -104,6 +106,7 @@ def _sample_structure(
 def _sample_latent(
     model: LearnedModel,
     cells: Int32[Tensor, "N 4"],
+    coarse: Float[Tensor, "N"],
     condition: Condition,
     seeds: Sequence[int],
     config: SamplerConfig,
@@ -122,7 +125,7 @@ def _sample_latent(
     asked = Condition(condition.family[held], condition.extents[held])
 
     def bound(to: Condition) -> VelocityField:
-        return lambda x, t: model.denoiser(blank.with_features(x), _times(x, len(held), t), to, tokens)
+        return lambda x, t: model.denoiser(blank.with_features(x), _times(x, len(held), t), to, coarse, tokens)
 
     null = Condition.null(len(held), model.device)
     field = guided(bound(asked), bound(null), guidance=config.guidance, interval=config.interval)

@@ -89,6 +89,20 @@ def structure_of(cells: Int32[Tensor, "N 4"], coarse: Float[Tensor, "B G G G"]) 
     return torch.stack([occupancy, coarse.clamp(-COARSE_REACH, COARSE_REACH) / COARSE_REACH], dim=1)
 
 
+def distance_at(
+    cells: Int32[Tensor, "N 4"], distance: Float[Tensor, "B G G G"], *, unit: float = 1.0
+) -> Float[Tensor, "N"]:
+    """Return the coarse signed distance of each cell, clamped to its reach [latent cell].
+
+    Args:
+        cells: Cells of the samples.
+        distance: Coarse signed distance of the samples.
+        unit: Latent cells per unit of `distance` [1].
+    """
+    sample, i, j, k = cells.long().unbind(dim=1)
+    return (unit * distance[sample, i, j, k]).clamp(-COARSE_REACH, COARSE_REACH)
+
+
 def active_cells(structure: Float[Tensor, "B 2 G G G"]) -> Int32[Tensor, "N 4"]:
     """Return the cells whose occupancy is positive, in lexicographic order."""
     return (structure[:, 0] > 0).nonzero().int()

@@ -34,8 +34,8 @@ from generators.ssa.vae import SparseVae
 
 MODEL = "model"
 """Folder of the trained model within that of the run."""
-PHASES = ("vae", "structure", "denoiser")
-"""Phases in the order of training; each is a field of `TrainConfig`."""
+NEEDS = {"vae": ("vae",), "structure": ("structure",), "denoiser": ("vae", "denoiser")}
+"""Phases in the order of training, each a field of `TrainConfig`, and those whose settings decide its weights."""
 
 
 @dataclass(frozen=True)
@@ -166,13 +166,12 @@ def _freeze(module: nn.Module) -> None:
 
 
 def identity_of(config: TrainConfig, index: Mapping[str, Any], phase: str) -> str:
-    """Return a hash of all that decides the weights of a phase: its settings, those of earlier phases, and the data.
+    """Return a hash of all that decides the weights of a phase: its settings, those of phases it needs, and the data.
 
-    So a later phase can be trained again for longer without the earlier ones.
+    So a phase can be trained again for longer without those that do not depend on it.
     """
     settings = asdict(config)
-    before = PHASES[: PHASES.index(phase) + 1]
-    shared = {name: settings[name] for name in ("preset", "seed", "attention", *before)}
+    shared = {name: settings[name] for name in ("preset", "seed", "attention", *NEEDS[phase])}
     text = json.dumps([shared, asdict(PRESETS[config.preset]), index["config"], index["shards"]], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

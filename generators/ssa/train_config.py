@@ -77,6 +77,20 @@ class FlowPhase(PhaseConfig):
 
 
 @dataclass(frozen=True)
+class DenoiserPhase(FlowPhase):
+    """Training of stage 2, which is given the coarse distance of stage 1."""
+
+    coarse_noise: float = 0.1
+    """Deviation of the noise on that distance, so that errors of stage 1 are survived (Ho et al. 2022, Cascaded
+    Diffusion Models, section 4.1) [latent cell]."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.coarse_noise < float("inf"):
+            raise TrainingError(f"coarse_noise is {self.coarse_noise} latent cells, expected at least 0")
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """One training run."""
 
@@ -87,7 +101,7 @@ class TrainConfig:
     attention: Literal["ssa", "window", "full"] = "ssa"
     vae: VaePhase = field(default_factory=VaePhase)
     structure: FlowPhase = field(default_factory=FlowPhase)
-    denoiser: FlowPhase = field(default_factory=FlowPhase)
+    denoiser: DenoiserPhase = field(default_factory=DenoiserPhase)
     log_every: int = 20
     """Steps between two lines of the log [1]."""
     test_every: int = 200
