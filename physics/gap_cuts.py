@@ -24,10 +24,10 @@ from physics.plane_cuts import (
     best_planes,
     depths_in,
     directions,
+    hull_of,
     merged,
     sides,
     split,
-    sure_hull,
 )
 
 LEAST_GAIN = 0.02
@@ -165,4 +165,4 @@ def _best_cross(piece: Piece, air: np.ndarray, ways: list[np.ndarray], limit: fl
 
 
 def _cost_after(piece: Piece, heights: np.ndarray, plane: Plane, air: np.ndarray) -> float:
-    return sum(_cost(sure_hull(points), air) for points in sides(piece, heights, plane))
+    return sum(_cost(hull_of(points), air) for points in sides(piece, heights, plane))

@@ -46,7 +46,7 @@ from physics.mesh import Mesh
 from physics.model import Body, Hull
 from physics.plane_cuts import LEAST_VOLUME, CutConfig, cut_groups, hull_corners, hull_planes, simplified, sure_hull
 
-ALGORITHM = "6"
+ALGORITHM = "7"
 """Raised when the same input gives other hulls, so that old cache entries are not read."""
 
 MOST_GROWTH = 1.08

@@ -483,7 +483,9 @@ def merged(
             break
         hull = sure_hull(np.concatenate([groups[i][0], groups[j][0]]))
         members = [*groups[i][1], *groups[j][1]]
-        if max(_depth(hull, members), _face_standoff(hull, members).max()) > config.target_distance:
+        if _depth(hull, members) > config.target_distance:
+            continue
+        if _face_standoff(hull, members).max() > config.target_distance:
             continue
         if free is not None and _covers_more(hull, (groups[i][0], groups[j][0]), free):
             continue
@@ -573,9 +575,11 @@ def hull_planes(hull: Any) -> tuple[Float64[np.ndarray, "K 3"], Float64[np.ndarr
     """
     vertices, faces = solid_arrays(hull)
     a, b, c = (vertices[faces[:, k]] for k in range(3))
-    normal = np.cross(b - a, c - a)
-    length = np.linalg.norm(normal, axis=1)
-    longest = np.max([np.linalg.norm(e, axis=1) for e in (b - a, c - b, a - c)], axis=0)
+    u, v = b - a, c - a
+    # Thousands of small hulls are asked for this: sums written out take a third of the time of `np.cross` and `norm`.
+    normal = u[:, (1, 2, 0)] * v[:, (2, 0, 1)] - u[:, (2, 0, 1)] * v[:, (1, 2, 0)]
+    longest = np.sqrt(np.max([np.einsum("fi,fi->f", e, e) for e in (u, v, c - b)], axis=0))
+    length = np.sqrt(np.einsum("fi,fi->f", normal, normal))
     wide = np.flatnonzero(length > LEAST_HEIGHT * longest)
     normal = normal[wide] / length[wide, None]
     return normal, np.einsum("fi,fi->f", normal, a[wide]), wide
@@ -587,14 +591,42 @@ def _set_back(hull: Any, pieces: Sequence[Piece], config: CutConfig) -> Float64[
     for normal, height, k in zip(*hull_planes(hull), strict=True):
         if not distance[k] > config.least_set_back:
             continue
-        inward, offset = -normal, float(distance[k] - height)
-        trimmed = hull.trim_by_plane(tuple(inward), offset)
+        level = float(height - distance[k])
+        trimmed = hull.trim_by_plane(tuple(-normal), -level)
         removed = hull.volume() - trimmed.volume()
-        lost = sum(
-            piece.solid.trim_by_plane(tuple(-inward), -offset).volume()
-            for piece in pieces
-            if float((piece.vertices @ inward).min()) < offset
-        )
+        lost = sum(volume_beyond(piece.vertices, piece.faces, normal, level) for piece in pieces)
         if removed - lost > config.set_back_pays * lost:  # not where the face also lies on the solid
             hull = trimmed
     return solid_arrays(hull)[0]
+
+
+def volume_beyond(
+    vertices: Float64[np.ndarray, "V 3"],
+    faces: Int64[np.ndarray, "F 3"],
+    normal: Float64[np.ndarray, "3"],
+    level: float,
+) -> float:
+    """Return the volume of a solid beyond a plane, where `normal . x > level`.
+
+    By the divergence theorem it is the flux of max(h, 0) n through the boundary, h being the height over the plane:
+    that field has divergence 1 beyond the plane and 0 before it. Over a triangle max(h, 0) is integrated exactly.
+
+    Args:
+        vertices: Corners of the closed boundary.
+        faces: Its triangles, outward.
+        normal: Unit normal n of the plane.
+        level: Offset of the plane.
+    """
+    height = vertices @ normal - level
+    reaching = faces[(height > 0)[faces].any(axis=1)]
+    if not len(reaching):
+        return 0.0
+    a, b, c = (vertices[reaching[:, k]] for k in range(3))
+    u, v = b - a, c - a
+    across = 0.5 * ((u[:, (1, 2, 0)] * v[:, (2, 0, 1)] - u[:, (2, 0, 1)] * v[:, (1, 2, 0)]) @ normal)
+    low, middle, high = np.sort(height[reaching], axis=1).T
+    mean = (low + middle + high) / 3
+    with np.errstate(divide="ignore", invalid="ignore"):
+        one = high**3 / (3 * (high - low) * (high - middle))  # only the highest corner is beyond
+        two = mean - low**3 / (3 * (middle - low) * (high - low))  # all but the lowest corner are
+    return float(across @ np.where(low >= 0, mean, np.where(middle <= 0, one, two)))

@@ -17,7 +17,7 @@ from physics.isolate import ChildTimedOut
 from physics.materials import find_material
 from physics.mesh import Mesh
 from physics.model import Body, Part
-from physics.plane_cuts import CutConfig, GapConfig, _is_near, simplified
+from physics.plane_cuts import CutConfig, GapConfig, _is_near, simplified, solid_arrays, volume_beyond
 
 SOLID = m3.Manifold
 CUTS = HullConfig(ladder=(Rung("cuts", CutConfig(), after=Verdict.PASS),))
@@ -271,3 +271,18 @@ def test_a_body_of_two_materials_keeps_them_apart():
     assert overall_verdict(checks) is Verdict.PASS
     assert all(check.body == "hammer" for check in checks)
     assert fallbacks == ()
+
+
+def test_volume_beyond_a_plane_is_that_of_the_solid_cut_there():
+    solid = SOLID.cube((1, 0.6, 0.4), True) - SOLID.cylinder(1, 0.1, circular_segments=24, center=True)
+    vertices, faces = solid_arrays(solid)
+    rng = np.random.default_rng(0)
+    for draw in range(60):
+        normal = rng.normal(size=3)
+        normal /= np.linalg.norm(normal)
+        heights = vertices @ normal
+        level = rng.uniform(heights.min(), heights.max()) if draw % 3 else rng.choice(heights)  # through corners too
+        wanted = solid.trim_by_plane(tuple(normal), level).volume()
+        assert volume_beyond(vertices, faces, normal, level) == pytest.approx(wanted, abs=1e-12)
+    assert volume_beyond(vertices, faces, np.array([0.0, 0.0, 1.0]), -0.2) == pytest.approx(solid.volume())
+    assert volume_beyond(vertices, faces, np.array([0.0, 0.0, 1.0]), 0.2) == 0.0
