@@ -189,6 +189,8 @@ def decompose_mesh(
             best = (rank, HullResult(hulls, measured, rung.name, (), None), verdict)
         if verdict is Verdict.PASS or _is_final(checks) or _stuck(deepest, measured.inward_max, farthest):
             break
+        if isinstance(rung.method, CoacdConfig) and len(hulls) > config.limits.hulls_limit:
+            break  # a finer threshold yields more hulls still
         if isinstance(rung.method, CutConfig) and rung.method.most_pieces > 1 and measured.inward_max > farthest:
             if len(hulls) < ALL_PIECES * rung.method.most_pieces:
                 break  # cuts opened what they could: what is left is narrower than any cut

@@ -588,16 +588,17 @@ def hull_planes(hull: Any) -> tuple[Float64[np.ndarray, "K 3"], Float64[np.ndarr
 def _set_back(hull: Any, pieces: Sequence[Piece], config: CutConfig) -> Float64[np.ndarray, "N 3"]:
     """Move the faces that stand off the solid back by a share of their stand-off."""
     distance = config.set_back * _face_standoff(hull, pieces)
+    vertices, faces = solid_arrays(hull)
     for normal, height, k in zip(*hull_planes(hull), strict=True):
         if not distance[k] > config.least_set_back:
             continue
         level = float(height - distance[k])
-        trimmed = hull.trim_by_plane(tuple(-normal), -level)
-        removed = hull.volume() - trimmed.volume()
+        removed = volume_beyond(vertices, faces, normal, level)
         lost = sum(volume_beyond(piece.vertices, piece.faces, normal, level) for piece in pieces)
         if removed - lost > config.set_back_pays * lost:  # not where the face also lies on the solid
-            hull = trimmed
-    return solid_arrays(hull)[0]
+            hull = hull.trim_by_plane(tuple(-normal), -level)
+            vertices, faces = solid_arrays(hull)
+    return vertices
 
 
 def volume_beyond(
