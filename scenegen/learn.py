@@ -95,7 +95,14 @@ def train_model(config: TrainConfig, data: Path, out: Path, *, minutes: float | 
     """Train with progress lines; save every minute, and stop in time where minutes are given."""
     from generators.ssa.train import train
 
-    trained = train(config, data, out, _Watch(_Clock(say), minutes))
+    clock = _Clock(say)
+    trained = train(
+        config,
+        data,
+        out,
+        _Watch(clock, minutes),
+        encoded=lambda done, total: clock.tick("objects encoded", done, total),
+    )
     if trained.finished:
         say(f"trained: {trained.model}")
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,14 @@ class Trained:
     """JSON of the model, when finished."""
 
 
-def train(config: TrainConfig, data: Path, folder: Path, observe: Observer) -> Trained:
+def train(
+    config: TrainConfig,
+    data: Path,
+    folder: Path,
+    observe: Observer,
+    *,
+    encoded: Callable[[int, int], None] | None = None,
+) -> Trained:
     """Train a model; the same call again goes on where it was stopped or killed.
 
     Args:
@@ -55,6 +62,7 @@ def train(config: TrainConfig, data: Path, folder: Path, observe: Observer) -> T
         data: Folder of a data set of the same preset.
         folder: Where state, log, plot and model go.
         observe: Called after each step; says whether to go on, save, or stop.
+        encoded: Called while a split is encoded, with the objects that are done and all of them.
 
     Raises:
         DatasetError: no such data set, a damaged one, or one without a test split.
@@ -74,9 +82,10 @@ def train(config: TrainConfig, data: Path, folder: Path, observe: Observer) -> T
     vae_phase = VaeTraining(model.vae, config.vae, model.preset, train_split, test_split, device)
     if not run.complete(vae_phase, observe):
         return Trained(False, None)
-    encoded = [run.latents(model.vae, split, name) for split, name in ((train_split, "train"), (test_split, "test"))]
-    mean, std = latent_statistics(encoded[0])
-    for phase in _flow_phases(config, model, encoded, mean, std, device):
+    splits = ((train_split, "train"), (test_split, "test"))
+    latents = [run.latents(model.vae, split, name, encoded) for split, name in splits]
+    mean, std = latent_statistics(latents[0])
+    for phase in _flow_phases(config, model, latents, mean, std, device):
         if not run.complete(phase, observe):
             return Trained(False, None)
     finished = replace(model, latent_mean=mean, latent_std=std)
@@ -101,12 +110,12 @@ def _untrained(config: TrainConfig, data: Dataset) -> LearnedModel:
 def _flow_phases(
     config: TrainConfig,
     model: LearnedModel,
-    encoded: list[Latents],
+    latents: list[Latents],
     mean: torch.Tensor,
     std: torch.Tensor,
     device: torch.device,
 ) -> list[Phase]:
-    known, new = encoded
+    known, new = latents
     return [
         StructureTraining(model.structure, config.structure, known, new, device),
         DenoiserTraining(model.denoiser, config.denoiser, known, new, mean, std, device),
@@ -148,11 +157,11 @@ class _Run:
         _freeze(phase.module)
         return True
 
-    def latents(self, vae: SparseVae, split: Dataset, name: str) -> Latents:
+    def latents(self, vae: SparseVae, split: Dataset, name: str, encoded: Callable[[int, int], None] | None) -> Latents:
         """Encode a split, or read what was encoded before."""
         path, identity = self.folder / f"latents_{name}.json", identity_of(self.config, self.index, "vae")
         if not path.exists():
-            made = encode_split(vae, split, self.device)
+            made = encode_split(vae, split, self.device, observe=encoded)
             stored = {"coords": made.coords, "features": made.features, "offsets": made.offsets}
             save_tensors(path, stored, {"identity": identity})
         tensors, meta = load_tensors(path)
