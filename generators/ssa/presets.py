@@ -30,6 +30,8 @@ class Preset:
     latent_depth: int
     latent_width: int
     latent_heads: int
+    latent_cell: int
+    """Channels of a cell in the convolutions before and after the transformer of stage 2 [1]."""
     latent_patch: int
     """Side of the cubes of active cells that are one token of stage 2 [latent cells]."""
     kv_heads: int
@@ -43,9 +45,9 @@ class Preset:
 PRESETS = {
     preset.name: preset
     for preset in (
-        Preset("nano", 64, 4, 16, (16, 32, 64), 4, 8, 32, 6, 128, 4, 2, 6, 128, 4, 2, 1),
-        Preset("small", 128, 4, 16, (16, 32, 96), 4, 8, 32, 6, 192, 6, 4, 8, 192, 6, 2, 1),
-        Preset("large", 512, 8, 16, (32, 64, 128, 512), 8, 8, 32, 24, 1024, 32, 8, 24, 1024, 32, 1, 2),
+        Preset("nano", 64, 4, 16, (16, 32, 64), 4, 8, 32, 6, 128, 4, 2, 6, 128, 4, 32, 2, 1),
+        Preset("small", 128, 4, 16, (16, 32, 96), 4, 8, 32, 6, 192, 6, 4, 8, 192, 6, 64, 2, 1),
+        Preset("large", 512, 8, 16, (32, 64, 128, 512), 8, 8, 32, 24, 1024, 32, 8, 24, 1024, 32, 128, 1, 2),
     )
 }
 """Presets by name: nano trains on a CPU, small is meant to ship, large is for many GPUs."""
