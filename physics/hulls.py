@@ -44,9 +44,18 @@ from physics.hull_error import (
 from physics.isolate import ChildCrashed, ChildOutOfMemory
 from physics.mesh import Mesh
 from physics.model import Body, Hull
-from physics.plane_cuts import LEAST_VOLUME, CutConfig, cut_groups, hull_corners, hull_planes, simplified, sure_hull
+from physics.plane_cuts import (
+    LEAST_VOLUME,
+    CutConfig,
+    Cutting,
+    cut_solid,
+    hull_corners,
+    hull_planes,
+    simplified,
+    sure_hull,
+)
 
-ALGORITHM = "7"
+ALGORITHM = "8"
 """Raised when the same input gives other hulls, so that old cache entries are not read."""
 
 MOST_GROWTH = 1.08
@@ -166,13 +175,14 @@ def decompose_mesh(
     best: tuple[tuple, HullResult, Verdict] | None = None
     exhausted = False  # whether cuts ended for the number of pieces
     deepest = np.inf  # distance of the solid's surface to that of the last hulls
+    cutting: Cutting | None = None  # pieces of the last cuts
     for rung in _rungs(solid, config):
         if best is not None and SEVERITY.index(best[2]) < SEVERITY.index(rung.after):
             continue
         if exhausted and isinstance(rung.method, CutConfig):
             continue
         try:
-            solids = _solids(solid, rung.method, config, farthest)
+            solids, cutting = _solids(solid, rung.method, config, farthest, cutting)
         except (ChildCrashed, ChildOutOfMemory) as error:
             attempts.append(Attempt(rung.name, 0, Verdict.FAIL, (str(error).splitlines()[0],)))
             continue
@@ -258,20 +268,23 @@ def _rungs(solid: Any, config: HullConfig) -> tuple[Rung, ...]:
     return config.ladder
 
 
-def _solids(solid: Any, method: CutConfig | CoacdConfig, config: HullConfig, farthest: float) -> list[Any]:
-    """Return the hulls that a method makes of a scaled solid."""
+def _solids(
+    solid: Any, method: CutConfig | CoacdConfig, config: HullConfig, farthest: float, before: Cutting | None
+) -> tuple[list[Any], Cutting | None]:
+    """Return the hulls that a method makes of a scaled solid, and the pieces that cuts on may start from."""
     if isinstance(method, CutConfig):
         nearer = replace(method, target_distance=min(method.target_distance, config.reach * farthest))
-        return _cut_solids(solid, nearer, config, farthest)
+        cutting = cut_solid(solid, nearer, before)
+        return _cut_solids(solid, cutting, config, farthest), cutting
     vertices, faces = arrays(simplified(solid, CutConfig(faces=config.coacd_faces)))
     pieces = coacd_hulls(vertices, faces, method, config.most_vertices, config.child)
-    return [hull for points in pieces for hull in _finished(points, config)]
+    return [hull for points in pieces for hull in _finished(points, config)], before
 
 
-def _cut_solids(solid: Any, cut: CutConfig, config: HullConfig, farthest: float) -> list[Any]:
-    """Cut a solid, and cut hulls again for as long as that opens gaps that they close."""
-    limits = config.limits
-    groups = cut_groups(solid, cut)
+def _cut_solids(solid: Any, cutting: Cutting, config: HullConfig, farthest: float) -> list[Any]:
+    """Return hulls of the pieces of a solid, cut again for as long as that opens gaps that they close."""
+    limits, cut = config.limits, cutting.config
+    groups = cutting.groups()
     hulls = [_finished(hull_corners(group, solid, cut), config) for group in groups]
     best: tuple[float, list[Any]] = (np.inf, [])
     before = (np.inf, np.inf)

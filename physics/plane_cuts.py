@@ -47,10 +47,19 @@ def _grid(rows: int) -> Float64[np.ndarray, "S 3"]:
     return weights[weights.max(axis=1) < 1.0]
 
 
+def _strip(rows: int) -> Float64[np.ndarray, "S 3"]:
+    """Barycentric weights of points along the first edge of a triangle and halfway to its third corner."""
+    along = np.arange(1, rows) / rows
+    edge = np.stack([along, 1 - along, 0 * along], axis=1)
+    return np.concatenate([edge, 0.5 * edge + [0.0, 0.0, 0.5]])
+
+
 SAMPLE_EDGES = (0.08, 0.25)
 """Faces with a longer longest edge are sampled more densely [L]."""
-SAMPLE_GRIDS = (_grid(3), _grid(8), _grid(16))
-"""Samples of small, middling and large faces: about 0.03 L apart."""
+SAMPLE_HEIGHT = 0.04
+"""Middling and large faces of less height, such as those of a fan over a disc, are sampled along two lines [L]."""
+SAMPLE_GRIDS = (_grid(3), _grid(8), _grid(16), _strip(8), _strip(16))
+"""Samples of small, middling and large faces, and of narrow ones that are middling and large: about 0.03 L apart."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +155,6 @@ class Piece:
     hull: Any = field(init=False)
     excess: float = field(init=False)
     """Volume of the hull outside the piece [L^3]."""
-    uncuttable: bool = False
     _standoff: float | None = None
 
     def __post_init__(self) -> None:
@@ -188,15 +196,45 @@ class Group:
     pieces: list[Piece]
 
 
-def cut_groups(solid: Any, config: CutConfig) -> list[Group]:
-    """Return groups of pieces whose hulls together stand for a solid.
+@dataclass(frozen=True, eq=False)
+class Cutting:
+    """A solid with few faces, cut into pieces; a closer configuration goes on from them."""
+
+    config: CutConfig
+    coarse: Any
+    """The simplified solid."""
+    pieces: list[Piece]
+
+    def groups(self) -> list[Group]:
+        """Return groups of pieces whose hulls together stand for the solid."""
+        return merged(self.pieces, self.config, budget=self.config.merge_inflation * self.coarse.surface_area())
+
+
+def cut_solid(solid: Any, config: CutConfig, before: Cutting | None = None) -> Cutting:
+    """Simplify a solid and cut it into pieces whose hulls are near enough.
 
     Args:
         solid: A manifold3d solid of unit size.
         config: Candidate planes, and where to stop.
+        before: An earlier cutting of the same solid; its pieces are cut on where it was simplified alike.
     """
-    coarse = simplified(solid, config)
-    return merged(_cut(coarse, config), config, budget=config.merge_inflation * coarse.surface_area())
+    if before is not None and _simplification(before.config) == _simplification(config):
+        coarse, pieces = before.coarse, before.pieces
+    else:
+        coarse = simplified(solid, config)
+        pieces = [Piece(component, ()) for component in _components(coarse)]
+    return Cutting(config, coarse, _cut(pieces, coarse.surface_area(), config))
+
+
+def _simplification(config: CutConfig) -> tuple[object, ...]:
+    """All that decides how a solid is simplified."""
+    return (
+        config.simplify_error,
+        config.simplify_retries,
+        config.faces,
+        config.simplify_distance,
+        config.simplify_volume,
+    )
 
 
 def hull_corners(group: Group, solid: Any, config: CutConfig) -> Float64[np.ndarray, "N 3"]:
@@ -307,12 +345,11 @@ def _turned(solid: Any) -> Any:
 # ---- cutting --------------------------------------------------------------------------------------------------
 
 
-def _cut(solid: Any, config: CutConfig) -> list[Piece]:
-    """Cut the piece of largest excess volume until hulls are near enough."""
-    area = solid.surface_area()
-    pieces = [Piece(component, ()) for component in _components(solid)]
+def _cut(pieces: list[Piece], area: float, config: CutConfig) -> list[Piece]:
+    """Cut the piece of largest excess volume until hulls are near enough; `area` is the surface of the solid [L^2]."""
+    pieces, uncuttable = list(pieces), set[int]()
     while len(pieces) < config.most_pieces:
-        open_ = [piece for piece in pieces if not piece.uncuttable]
+        open_ = [piece for piece in pieces if id(piece) not in uncuttable]
         far = [piece for piece in open_ if piece.standoff > config.target_distance]
         if not far and sum(piece.excess for piece in pieces) > config.target_inflation * area:
             far = open_
@@ -323,7 +360,7 @@ def _cut(solid: Any, config: CutConfig) -> list[Piece]:
         for plane in best_planes(piece, config):
             parts = [half for part in parts for half in split(part, plane)]
         if len(parts) < 2:
-            piece.uncuttable = True
+            uncuttable.add(id(piece))
             continue
         at = pieces.index(piece)
         pieces[at : at + 1] = parts
@@ -521,9 +558,14 @@ def _face_standoff(hull: Any, pieces: Sequence[Piece]) -> Float64[np.ndarray, "F
     import igl
 
     vertices, faces = solid_arrays(hull)
-    a, b, c = (vertices[faces[:, k]] for k in range(3))
-    longest = np.max([np.linalg.norm(e, axis=1) for e in (b - a, c - b, a - c)], axis=0)
+    edges = vertices[np.roll(faces, -1, axis=1)] - vertices[faces]
+    lengths = np.linalg.norm(edges, axis=2)
+    first = lengths.argmax(axis=1)
+    faces = np.take_along_axis(faces, (first[:, None] + np.arange(3)) % 3, axis=1)  # the longest edge comes first
+    longest = lengths.max(axis=1)
+    height = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1) / longest.clip(min=LEAST_VOLUME)
     tier = np.searchsorted(SAMPLE_EDGES, longest)
+    tier += np.where((tier > 0) & (height < SAMPLE_HEIGHT), 2, 0)
     points, owners = [], []
     for level, weights in enumerate(SAMPLE_GRIDS):
         index = np.flatnonzero(tier == level)

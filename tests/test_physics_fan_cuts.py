@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from physics.fan_cuts import FanConfig, fan_planes
-from physics.plane_cuts import CutConfig, cut_groups, solid_arrays
+from physics.plane_cuts import CutConfig, Group, cut_solid, solid_arrays
 
 AXES = np.eye(3)[::-1]
 SOLID = m3.Manifold
@@ -15,6 +15,10 @@ SOLID = m3.Manifold
 
 def planes_of(solid: SOLID, **options: float) -> list:
     return fan_planes(*solid_arrays(solid), AXES, FanConfig(**options))
+
+
+def groups_of(solid: SOLID, config: CutConfig) -> list[Group]:
+    return cut_solid(solid, config).groups()
 
 
 def tube(radius: float, wall: float, height: float) -> SOLID:
@@ -65,7 +69,7 @@ def test_boards_between_two_sides_do_not_turn():
     for board in boards:
         shelf += board
     assert planes_of(shelf) == []
-    assert len(cut_groups(shelf, CutConfig())) <= 8
+    assert len(groups_of(shelf, CutConfig())) <= 8
 
 
 def test_part_of_a_ring_is_cut_within_its_arc():
@@ -78,11 +82,21 @@ def test_part_of_a_ring_is_cut_within_its_arc():
 
 
 def test_a_fan_needs_fewer_hulls_on_a_bowl():
-    with_fan, without = (len(cut_groups(bowl(), CutConfig(fan=fan))) for fan in (FanConfig(), None))
+    with_fan, without = (len(groups_of(bowl(), CutConfig(fan=fan))) for fan in (FanConfig(), None))
     assert with_fan <= without
 
 
 def test_one_result_for_one_input():
-    first, second = (cut_groups(bowl(), CutConfig()) for _ in range(2))
+    first, second = (groups_of(bowl(), CutConfig()) for _ in range(2))
     assert len(first) == len(second)
     assert all(np.array_equal(p.points, q.points) for p, q in zip(first, second, strict=True))
+
+
+def test_closer_cuts_go_on_from_the_pieces_of_wider_ones():
+    wide = cut_solid(bowl(), CutConfig())
+    closer = cut_solid(bowl(), CutConfig(target_distance=0.015), wide)
+    assert closer.coarse is wide.coarse and len(closer.pieces) > len(wide.pieces)
+    kept = {id(piece) for piece in wide.pieces} & {id(piece) for piece in closer.pieces}
+    assert kept and all(piece.standoff <= 0.015 for piece in closer.pieces if id(piece) in kept)
+    again = cut_solid(bowl(), CutConfig(faces=400), wide)  # simplified otherwise: the pieces are of another solid
+    assert again.coarse is not wide.coarse
