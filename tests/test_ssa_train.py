@@ -222,7 +222,7 @@ def test_conditions_are_dropped_whole_and_in_part():
         assert 0.08 < float(rows.float().mean()) < 0.12
 
 
-@pytest.mark.parametrize("name", ["nano"])
+@pytest.mark.parametrize("name", ["nano", "small"])
 def test_the_configurations_that_come_along_are_read(name):
     data = load_dataset_config(ROOT / f"configs/dataset_{name}.yaml", meshes=[ROOT / "tests"])
     assert data.preset == name and data.meshes[-1].family == "tests"

@@ -49,8 +49,11 @@ class VaePhase(PhaseConfig):
     """Side of the cube that is cut out of each object [latent cells]; None takes whole objects."""
     margin: float = 0.1
     """Share of the nodes just beyond the band that the decoder is trained on, at +-1; drawn anew each step [1]."""
-    kl: float = 3e-4
-    """Weight of the divergence from the unit normal [1]."""
+    kl: float = 0.04
+    """Weight of the divergence from the unit normal [1].
+
+    Measured on nano with noise of 0.3 deviations on the latents: at 3e-4 the decoded solids have 40 handles too many, at
+    0.01 13, at 0.04 3.5, and the reconstruction is as good (IoU 0.972, 0.974, 0.963)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
