@@ -188,6 +188,49 @@ def _train(path: Path, overrides: list[str], data: Path, out: Path, minutes: flo
     return DONE if trained.finished else NOT_CERTIFIED
 
 
+@app.command(epilog="Example: scenegen evaluate runs/nano/model --data data/nano --out runs/nano/evaluation")
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder model/ of 'scenegen train'.", show_default=False)],
+    data: Annotated[Path, typer.Option("--data", help="Data set that the checkpoint was trained on.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for evaluation.json and samples.png.")],
+    samples: Annotated[int, typer.Option(help="Samples to draw, families in turn, boxes never trained on.")] = 64,
+    certify: Annotated[
+        int | None, typer.Option(help="The first so many go through the whole chain; at most 32 where not given.")
+    ] = None,
+    baselines: Annotated[
+        list[str] | None,
+        typer.Option("--baseline", metavar="NAME=DIR", help="Another checkpoint to compare with; repeatable."),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Euler steps of a sample.")] = None,
+    guidance: Annotated[float | None, typer.Option(min=0.0, help="Classifier-free guidance.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the samples.")] = 0,
+) -> None:
+    """Measure a trained checkpoint: reconstruction, raw samples, likeness, novelty, and the share that is certified."""
+    settings = {"samples": samples, "certify": min(32, samples) if certify is None else certify, "seed": seed}
+    raise typer.Exit(_guarded(lambda: _evaluate(checkpoint, data, out, settings, baselines or [], steps, guidance)))
+
+
+def _evaluate(
+    checkpoint: Path,
+    data: Path,
+    out: Path,
+    settings: dict[str, int],
+    baselines: list[str],
+    steps: int | None,
+    guidance: float | None,
+) -> int:
+    from rich.console import Console
+
+    from scenegen.learn import evaluate_model
+    from scenegen.reports.evaluation import print_evaluation, write_evaluation
+
+    found = evaluate_model(checkpoint, data, settings, baselines, steps=steps, guidance=guidance, say=typer.echo)
+    print_evaluation(found, Console())
+    for path in write_evaluation(found, out):
+        typer.echo(f"wrote {path}")
+    return DONE
+
+
 @app.command(epilog="Example: scenegen doctor")
 def doctor() -> None:
     """Check this machine: one line for each dependency, engine and GPU, with the fix. Exit code 1 if one is broken."""

@@ -1,9 +1,9 @@
-"""Making training data and training the learned generator, from a configuration file and with a clock."""
+"""Making training data, training the learned generator and measuring it, with a clock."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from generators.ssa.train import Trained
     from generators.ssa.train_config import TrainConfig
     from generators.ssa.trainer import StepReport, Wish
+    from scenegen.evaluation.evaluate import Evaluation
 
 Record = TypeVar("Record")
 Say = Callable[[str], None]
@@ -108,6 +109,60 @@ def train_model(config: TrainConfig, data: Path, out: Path, *, minutes: float | 
     else:
         say(f"stopped; the same command goes on from {out}")
     return trained
+
+
+def evaluate_model(
+    checkpoint: Path,
+    data: Path,
+    settings: Mapping[str, int],
+    baselines: Sequence[str],
+    *,
+    steps: int | None,
+    guidance: float | None,
+    say: Say,
+) -> Evaluation:
+    """Measure a checkpoint with the limits and engines of a plain run.
+
+    Args:
+        checkpoint: Folder or JSON of the model.
+        data: The data set that it was trained on.
+        settings: Fields of `EvaluationConfig`.
+        baselines: Other checkpoints, each as NAME=DIR.
+        steps: Euler steps; those of a run where not given.
+        guidance: Guidance; that of a run where not given.
+        say: Takes progress lines.
+
+    Raises:
+        ConfigError: a setting is impossible, or a baseline is not NAME=DIR.
+    """
+    from generators.ssa.flow import SamplerConfig
+    from generators.ssa.generator import LearnedConfig
+    from scenegen.assets.draw import GeneratorConfig
+    from scenegen.config import check_config
+    from scenegen.evaluation.evaluate import EvaluationConfig, evaluate
+    from scenegen.run import ENGINES, FloorsRequest, build_config, measure_engine
+
+    config = EvaluationConfig(**settings)
+    others = {}
+    for text in baselines:
+        name, _, folder = text.partition("=")
+        if not name or not folder:
+            raise ConfigError(f"--baseline {text!r}: expected NAME=DIR, such as window=runs/window/model")
+        others[name] = Path(folder)
+    plain = GeneratorConfig()
+    sampler = SamplerConfig(
+        steps=plain.steps if steps is None else steps, guidance=plain.guidance if guidance is None else guidance
+    )
+    run = check_config({"name": "evaluation", "objects": [{"families": ["mug"], "count": 1}]}, source="evaluate")
+    return evaluate(
+        checkpoint,
+        data,
+        config=config,
+        learned=LearnedConfig(sampler=sampler),
+        build=lambda: build_config(run, tuple(measure_engine(FloorsRequest(engine), run.drop) for engine in ENGINES)),
+        baselines=others,
+        say=say,
+    )
 
 
 @dataclass

@@ -1,0 +1,52 @@
+"""How near a set of shapes is to objects that nobody trained on, and whether it only repeats the training data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from physics.mesh import Mesh
+
+if TYPE_CHECKING:
+    from generators.ssa.point_metrics import SetMetrics
+
+
+@dataclass(frozen=True)
+class Novelty:
+    """Distances to the nearest training object, of samples beside those of held-out objects."""
+
+    ratio: float
+    """Median of the samples over that of held-out objects; far below 1 where training objects are repeated [1]."""
+    copies: float
+    """Share of samples nearer to a training object than all but 1 % of held-out objects are [1]."""
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """One set of shapes against the held-out objects."""
+
+    shapes: int
+    against: SetMetrics
+    novelty: Novelty | None
+    """None for training objects themselves."""
+
+
+def measure_likeness(shapes: Sequence[Mesh], held_out: Sequence[Mesh], training: Sequence[Mesh] | None) -> Likeness:
+    """Compare shapes with held-out objects, and with training objects where those are given.
+
+    Raises:
+        ParameterError: fewer than two shapes on a side.
+    """
+    from generators.ssa.point_metrics import chamfer_distances, compare_sets, surface_cloud
+
+    clouds, references = ([surface_cloud(mesh) for mesh in side] for side in (shapes, held_out))
+    novelty = None
+    if training is not None:
+        known = [surface_cloud(mesh) for mesh in training]
+        mine, theirs = (chamfer_distances(side, known).min(axis=1) for side in (clouds, references))
+        copies = float((mine < np.percentile(theirs, 1)).mean())
+        novelty = Novelty(float(np.median(mine) / np.median(theirs)), copies)
+    return Likeness(len(clouds), compare_sets(clouds, references), novelty)
