@@ -42,11 +42,12 @@ def print_evaluation(found: Evaluation, console: Console) -> None:
         table.add_row(title, *("" if one is None else f"{getattr(one, key) / one.samples:.0%}" for one in raw))
     table.add_row("handles as its family has", *("" if one is None else f"{one.handles} of {one.known}" for one in raw))
     table.add_row(
-        "error of a side of the box: median, 90th percentile",
+        "error of the shorter sides: median, 90th percentile",
         *("" if one is None else f"{one.box_error:.1%}, {one.box_error_90:.1%}" for one in raw),
     )
     table.add_row("CPU seconds a sample", *("" if one is None else f"{one.seconds:.2f}" for one in raw))
     alike = [found.likeness[name] for name in sets]
+    table.add_row("shapes that are compared with held-out objects", *(str(one.shapes) for one in alike))
     for title, key, digits in (("1-NNA", "nna", 2), ("COV", "cov", 2), ("MMD", "mmd", 4)):
         table.add_row(title, *(_interval(one, key, digits) for one in alike))
     table.add_row(
