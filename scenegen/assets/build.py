@@ -169,7 +169,7 @@ def extract_solid(draft: Draft, config: SurfaceConfig) -> Draft | Rejection:
     draft = _record_limits(draft, "mass", config.mass, MassCheckConfig())
     notes: list[str] = []
     try:
-        bodies = tuple(_solid_body(body, config, notes) for body in draft.blueprint.bodies)
+        bodies = tuple(solid_body(body, config, notes) for body in draft.blueprint.bodies)
     except (VolumeError, MeshError, MassError) as error:
         return Rejection("surface", "the volume bounds no solid", np.nan, None, "", str(error))
     joints = tuple(
@@ -259,7 +259,12 @@ def certify_draft(draft: Draft, config: BatteryConfig) -> CertifiedAsset | Rejec
     return CertifiedAsset(asset, certificate, sum(record.simulated_seconds for record in draft.drops))
 
 
-def _solid_body(plan: BodyBlueprint, config: SurfaceConfig, notes: list[str]) -> Body:
+def solid_body(plan: BodyBlueprint, config: SurfaceConfig, notes: list[str]) -> Body:
+    """Return a body with its surfaces and mass, unchecked; adds to the notes where a surface was left as it was.
+
+    Raises:
+        VolumeError, MeshError or MassError: a volume bounds no solid.
+    """
     parts = tuple(
         Part(part.name, _surface_of(part, config, notes), find_material(part.material)) for part in plan.parts
     )

@@ -10,6 +10,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from generators.errors import GeneratorError
+from physics.errors import PhysicsError
+from physics.model import Model
 from scenegen.assets import build
 from scenegen.evaluation.evaluate import Evaluation
 from scenegen.evaluation.likeness import Likeness
@@ -97,12 +100,15 @@ def _picture(sample: Sample, size: int) -> tuple[np.ndarray, str]:
     empty = np.full((size, size, 3), GREY, dtype=np.uint8)
     if sample.blueprint is None:
         return empty, f"{sample.family}: {sample.fault}"[:32]
+    config = build.SurfaceConfig()
     draft = build.Draft(build.AssetRequest("sample", 0, sample.family), sample.blueprint)
-    solid = build.extract_solid(draft, build.SurfaceConfig())
-    if isinstance(solid, Rejection):
-        return empty, f"{sample.family}: {solid.reason}"[:32]
-    failed = sorted({check.id for check in solid.checks if check.verdict.name == "FAIL"})
-    return render_model(solid.solid, width=size, height=size).color, " ".join([sample.family, *failed])
+    ended = build.extract_solid(draft, config)
+    label = f"{sample.family}: {ended.reason}"[:32] if isinstance(ended, Rejection) else sample.family
+    try:
+        bodies = tuple(build.solid_body(plan, config, []) for plan in sample.blueprint.bodies)
+    except (GeneratorError, PhysicsError):
+        return empty, label
+    return render_model(Model(sample.family, bodies, ()), width=size, height=size).color, label
 
 
 def _plain(value: object) -> object:
