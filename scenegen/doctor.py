@@ -65,6 +65,7 @@ PROBES = (
         distribution="pybullet",
     ),
     Probe("torch", f"{_HERE}:probe_torch", INSTALL, distribution="torch"),
+    Probe("weights", f"{_HERE}:probe_weights", f"the checkpoint that ships is missing or damaged: {INSTALL}"),
     Probe("ray", f"{_HERE}:probe_ray", f"{INSTALL}; or run with --executor serial", distribution="ray"),
     Probe("pyarrow", f"{_HERE}:probe_pyarrow", INSTALL, distribution="pyarrow"),
     Probe("pillow", f"{_HERE}:probe_pillow", INSTALL, distribution="pillow"),
@@ -253,6 +254,15 @@ def probe_torch() -> str:
     product = torch.eye(3) @ torch.arange(9.0).reshape(3, 3)
     _expect(bool(torch.equal(product, torch.arange(9.0).reshape(3, 3))), "a matrix product came out wrong")
     return "multiplied matrices on the CPU"
+
+
+def probe_weights() -> str:
+    """Read the checkpoint that ships with the package, every hash checked."""
+    from generators.ssa.checkpoint import load_model
+    from generators.ssa.generator import BUNDLED_CHECKPOINT
+
+    model = load_model(BUNDLED_CHECKPOINT)
+    return f"{model.preset.name}, knows {', '.join(model.families)}"
 
 
 def probe_ray() -> str:

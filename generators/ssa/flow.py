@@ -27,7 +27,7 @@ class SamplerConfig:
 
     steps: int = 12
     """Euler steps [1]."""
-    guidance: float = 2.5
+    guidance: float = 1.5
     """Classifier-free guidance; 1 is the plain conditional field [1]."""
     interval: tuple[float, float] = (0.1, 0.95)
     """Times within which guidance acts (Kynkaanniemi et al. 2024: not near noise, not near data) [1]."""

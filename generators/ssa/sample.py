@@ -32,7 +32,7 @@ def sample_volume(
     extents: Sequence[float],
     seed: int,
     steps: int = 25,
-    guidance: float = 2.5,
+    guidance: float = 1.5,
 ) -> SampledField:
     """Return one sample; `field_volume` makes a volume of it.
 

@@ -40,7 +40,7 @@ class GeneratorConfig:
     """Share of draws by the learned generator in `mixed` [1]."""
     steps: Annotated[int, Field(ge=1, le=1000)] = 12
     """Euler steps of the learned generator's sampler [1]."""
-    guidance: Annotated[float, Field(ge=0, le=20)] = 2.5
+    guidance: Annotated[float, Field(ge=0, le=20)] = 1.5
     """Its classifier-free guidance; 1 is none [1]."""
 
 
