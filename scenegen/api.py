@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,8 +11,6 @@ from scenegen.assets.package import load_asset
 from scenegen.scenes.load import load_scene
 
 if TYPE_CHECKING:
-    from physics.drop_record import DropConfig
-    from physics.floors import EngineFloors
     from scenegen.assets.build import CertifiedAsset
     from scenegen.pipeline.stage import Rejection
 
@@ -51,7 +48,7 @@ def generate(
     """
     from scenegen.assets.build import AssetRequest, build_asset
     from scenegen.config import check_config
-    from scenegen.run import build_config
+    from scenegen.run import build_config, measure_engines
 
     batch = {"families": [family], "count": 1, "parameters": dict(parameters or {})}
     asked: dict[str, Any] = {"name": "generate", "seed": seed, "objects": [batch]}
@@ -59,15 +56,7 @@ def generate(
     # The loader of configuration files has the rules for these values, and their messages.
     config = check_config(asked, source="generate")
     request = AssetRequest(family, config.seed, family, config.objects[0].parameters)
-    return build_asset(request, build_config(config, _floors(config.drop)))
-
-
-@functools.cache
-def _floors(config: DropConfig) -> tuple[EngineFloors, ...]:
-    """Measure the floors of both engines, once per process."""
-    from scenegen.run import ENGINES, FloorsRequest, measure_engine
-
-    return tuple(measure_engine(FloorsRequest(engine), config) for engine in ENGINES)
+    return build_asset(request, build_config(config, measure_engines(config.drop)))
 
 
 def load_scene_pybullet(folder: Path | str, client: int) -> dict[str, int]:

@@ -140,7 +140,7 @@ def evaluate_model(
     from scenegen.assets.draw import GeneratorConfig
     from scenegen.config import check_config
     from scenegen.evaluation.evaluate import EvaluationConfig, evaluate
-    from scenegen.run import ENGINES, FloorsRequest, build_config, measure_engine
+    from scenegen.run import build_config, measure_engines
 
     config = EvaluationConfig(**settings)
     others = {}
@@ -159,7 +159,7 @@ def evaluate_model(
         data,
         config=config,
         learned=LearnedConfig(sampler=sampler),
-        build=lambda: build_config(run, tuple(measure_engine(FloorsRequest(engine), run.drop) for engine in ENGINES)),
+        build=lambda: build_config(run, measure_engines(run.drop)),
         baselines=others,
         say=say,
     )

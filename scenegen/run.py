@@ -227,6 +227,12 @@ def measure_engine(request: FloorsRequest, config: DropConfig) -> EngineFloors:
     return measure_floors({"mujoco": open_mujoco, "pybullet": open_pybullet}[request.engine], config=config)
 
 
+@functools.cache
+def measure_engines(config: DropConfig) -> tuple[EngineFloors, ...]:
+    """Measure the floors of both engines in this process, once; a run measures them as stages instead."""
+    return tuple(measure_engine(FloorsRequest(engine), config) for engine in ENGINES)
+
+
 def build_config(config: RunConfig, floors: tuple[EngineFloors, ...]) -> BuildConfig:
     """Return what `build_asset` needs to know of a run's configuration."""
     battery = BatteryConfig(ground="oak", drop=config.drop, floors=floors)

@@ -103,7 +103,9 @@ def _picture(sample: Sample, size: int) -> tuple[np.ndarray, str]:
     config = build.SurfaceConfig()
     draft = build.Draft(build.AssetRequest("sample", 0, sample.family), sample.blueprint)
     ended = build.extract_solid(draft, config)
-    label = f"{sample.family}: {ended.reason}"[:32] if isinstance(ended, Rejection) else sample.family
+    if not isinstance(ended, Rejection):
+        return render_model(ended.solid, width=size, height=size).color, sample.family
+    label = f"{sample.family}: {ended.reason}"[:32]
     try:
         bodies = tuple(build.solid_body(plan, config, []) for plan in sample.blueprint.bodies)
     except (GeneratorError, PhysicsError):
