@@ -232,15 +232,20 @@ def _evaluate(
 
 
 @app.command(epilog="Example: scenegen doctor")
-def doctor() -> None:
+def doctor(
+    gpu: Annotated[
+        bool, typer.Option("--gpu", help="A GPU is required; its kernels are compared with their definitions.")
+    ] = False,
+) -> None:
     """Check this machine: one line for each dependency, engine and GPU, with the fix. Exit code 1 if one is broken."""
-    raise typer.Exit(_guarded(_examine))
+    raise typer.Exit(_guarded(lambda: _examine(gpu)))
 
 
-def _examine() -> int:
-    from scenegen.doctor import examine
+def _examine(gpu: bool) -> int:
+    from scenegen.doctor import GPU_PROBES, PROBES, examine
 
-    return DONE if examine(typer.echo) else NOT_CERTIFIED
+    probes = (*(probe for probe in PROBES if probe.name != "gpu"), *GPU_PROBES) if gpu else PROBES
+    return DONE if examine(typer.echo, probes) else NOT_CERTIFIED
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from generators.errors import GeneratorError
 from physics.errors import PhysicsError
 from physics.isolate import Sandbox
 from scenegen.errors import ScenegenError
@@ -25,6 +26,9 @@ FREE_BYTES = 2 * 2**30
 """Free disk space below which a run is likely to fail [byte]."""
 FREE_FALL_TOLERANCE = 1e-3
 """How far a ball may come to rest from its radius above the ground [m]."""
+
+BROKEN = (PhysicsError, ScenegenError, GeneratorError, ImportError, OSError, ValueError, RuntimeError, AttributeError)
+"""What a probe may raise."""
 
 
 class ProbeError(ScenegenError):
@@ -74,6 +78,16 @@ PROBES = (
     Probe("display", f"{_HERE}:probe_display", "none is needed; 'scenegen show' writes a picture", required=False),
 )
 
+GPU_PROBES = (
+    Probe("gpu", f"{_HERE}:probe_gpu", "install a torch that is built for this machine's CUDA"),
+    Probe(
+        "numerics",
+        f"{_HERE}:probe_numerics",
+        "do not train or sample on this GPU; report the line with the versions of torch and triton",
+    ),
+)
+"""What `doctor --gpu` looks at besides: kernels of the learned generator against their definitions."""
+
 
 def examine(say: Callable[[str], None], probes: tuple[Probe, ...] = PROBES) -> bool:
     """Run all probes, say one line for each, and return whether everything required works.
@@ -102,7 +116,16 @@ def _probe(probe: Probe, sandbox: Sandbox) -> tuple[str, bool]:
     title = f"{probe.name} {version}".strip()
     try:
         found = sandbox.call(probe.function, deadline_s=PROBE_SECONDS)
-    except (PhysicsError, ScenegenError, ImportError, OSError, ValueError, RuntimeError, AttributeError) as error:
+    except (
+        PhysicsError,
+        ScenegenError,
+        GeneratorError,
+        ImportError,
+        OSError,
+        ValueError,
+        RuntimeError,
+        AttributeError,
+    ) as error:
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         mark = "FAIL" if probe.required else "none"
         return f"{mark}  {title:22} {first}. Fix: {probe.fix}", False
@@ -311,6 +334,22 @@ def probe_gpu() -> str:
     product = (torch.eye(2, device="cuda") @ torch.ones(2, 2, device="cuda")).sum().item()
     _expect(product == 4.0, f"a matrix product on the GPU came out as {product}")
     return f"{torch.cuda.get_device_name(0)}, multiplied matrices"
+
+
+def probe_numerics() -> str:
+    """Kernels of the learned generator on the GPU."""
+    import torch
+
+    from generators.ssa.numerics import check_numerics
+
+    _expect(torch.cuda.is_available(), "no CUDA device")
+    checks = list(check_numerics(torch.device("cuda")))
+    wrong = [
+        f"{check.name}: off by {check.error:.2g} (limit {check.limit:.0e})" for check in checks if not check.passed
+    ]
+    _expect(not wrong, f"{len(wrong)} of {len(checks)} comparisons fail: {'; '.join(wrong)}")
+    closest = max(checks, key=lambda check: check.error / check.limit)
+    return f"{len(checks)} comparisons hold; closest to its limit: {closest.name}, {closest.error:.1g}"
 
 
 def probe_display() -> str:

@@ -25,7 +25,7 @@ MAY_IMPORT = {
 
 OWNERS = {
     "torch": ("generators/", "scenegen/doctor.py"),
-    "triton": ("generators/",),
+    "triton": ("generators/ssa/attention_triton.py",),
     "spconv": ("generators/",),
     "ray": ("scenegen/pipeline/run_ray.py", "scenegen/pipeline/ray_session.py"),
     "coacd": ("physics/hulls.py", "physics/coacd_run.py", "scenegen/doctor.py"),
@@ -34,8 +34,8 @@ OWNERS = {
 }
 """Where each heavy dependency may be imported, and only inside functions."""
 
-AT_MODULE_LEVEL = {"torch": "generators/ssa/"}
-"""The folder that owns torch imports it where any module does; nothing else imports that folder at module level."""
+AT_MODULE_LEVEL = {"torch": "generators/ssa/", "triton": "generators/ssa/attention_triton.py"}
+"""The owners of torch and Triton import them where any module does; nothing else imports the folder at module level."""
 
 BANNED_MODULES = ("random", "uuid", "secrets", "time", "datetime")
 """Sources of chance and clocks, in packages whose results must repeat."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from scenegen.doctor import PROBES, Probe, ProbeError, examine
+from generators.errors import CheckpointError
+from scenegen.doctor import GPU_PROBES, PROBES, Probe, ProbeError, examine
 
 
 def broken() -> str:
     raise ProbeError("the bone is broken")
+
+
+def damaged() -> str:
+    raise CheckpointError("a weight is missing")
 
 
 def crash() -> str:
@@ -33,15 +38,25 @@ def test_this_machine_is_healthy():
 def test_what_is_broken_is_named_with_its_fix():
     lines, healthy = lines_of(
         Probe("bone", "test_doctor:broken", "a plaster"),
+        Probe("weights", "test_doctor:damaged", "install it again"),
         Probe("engine", "test_doctor:crash", "another engine", distribution="not-a-distribution"),
         Probe("toy", "test_doctor:broken", "not needed", required=False),
     )
     assert not healthy
     assert lines[0].startswith("FAIL  bone") and lines[0].endswith("the bone is broken. Fix: a plaster")
-    assert "FAIL  engine not installed" in lines[1] and "SIGSEGV" in lines[1]
-    assert lines[2].startswith("none  toy")
-    assert lines[3] == "something required is broken; see the lines marked FAIL"
+    assert lines[1].startswith("FAIL  weights") and "a weight is missing" in lines[1]
+    assert "FAIL  engine not installed" in lines[2] and "SIGSEGV" in lines[2]
+    assert lines[3].startswith("none  toy")
+    assert lines[4] == "something required is broken; see the lines marked FAIL"
 
 
 def test_what_is_not_required_may_be_missing():
     assert lines_of(Probe("toy", "test_doctor:broken", "not needed", required=False))[1]
+
+
+def test_a_required_gpu_that_is_missing_is_named():
+    import torch
+
+    if not torch.cuda.is_available():
+        lines, healthy = lines_of(*GPU_PROBES)
+        assert not healthy and all("no CUDA device" in line for line in lines[:2])

@@ -6,6 +6,8 @@ compression found most relevant, the window sees the neighbourhood. All three ar
 
 from __future__ import annotations
 
+import os
+from importlib.util import find_spec
 from typing import Literal
 
 import torch
@@ -17,8 +19,8 @@ from generators.errors import BackendError, ParameterError, VolumeError
 from generators.ssa.blocks import BlockLayout, Layouts, Segments
 from generators.ssa.tiles import TILE_ROWS, TiledAttention, largest
 
-Backend = Literal["auto", "ref", "tiles"]
-BACKENDS = ("auto", "ref", "tiles")
+Backend = Literal["auto", "ref", "tiles", "triton"]
+BACKENDS = ("auto", "ref", "tiles", "triton")
 BRANCHES = ("compression", "selection", "window")
 
 
@@ -39,7 +41,7 @@ def segment_attention(
         k: Keys.
         v: Values.
         segments: Lists for N rows, the same for all heads.
-        backend: `ref` forms the N x M mask; `tiles` never does, on any device; `auto` is `tiles`.
+        backend: `ref` forms the N x M mask; `tiles` never does, on any device; `triton` needs CUDA; `auto` is `tiles`.
 
     Raises:
         VolumeError: shapes do not match, or a row has no keys.
@@ -67,20 +69,36 @@ def folded_attention(
     """`segment_attention` with key-value heads laid one after the other in rows and keys, G heads sharing a key.
 
     Third comes the list of keys with the largest sum over the G heads of exp(score - lse): ascending, the lower key
-    among equals, -1 where a row has fewer keys. It takes no gradient. Half precision is computed in single.
+    among equals, -1 where a row has fewer keys. It takes no gradient. Half precision is computed in single, but for the
+    operands of Triton's matrix products.
     """
     if backend not in BACKENDS:
         raise BackendError(f"attention backend '{backend}' does not exist, choose one of {', '.join(BACKENDS)}")
+    if top_k and backend != "ref" and len(segments.ranges) != len(q):
+        raise VolumeError("the best keys are found among one range per row")
+    if backend == "triton":
+        return _on_triton(q, k, v, segments, top_k)
     dtype = torch.promote_types(q.dtype, torch.float32)
     with torch.autocast(q.device.type, enabled=False):
         q, k, v = q.to(dtype) * q.shape[2] ** -0.5, k.to(dtype), v.to(dtype)
         if backend == "ref":
             return reference_attention(q, k, v, segments, top_k=top_k)
-        if top_k and len(segments.ranges) != len(q):
-            raise VolumeError("the best keys are found among one range per row")
         rows_per_range = -(-len(segments.ranges) // len(segments.starts))
         tiles = segments.tiles(max(8, min(rows_per_range, TILE_ROWS // q.shape[1])))
         return TiledAttention.apply(q, k, v, tiles, top_k)  # pyright: ignore[reportReturnType]
+
+
+def _on_triton(q: Tensor, k: Tensor, v: Tensor, segments: Segments, top_k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Run the kernels of `attention_triton`; without autocast, and with exact products in single precision."""
+    if find_spec("triton") is None:
+        raise BackendError("attention backend 'triton' needs the package triton; install it, or use 'auto'")
+    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+    if not (q.is_cuda or interpreted) or q.dtype == torch.float64:
+        raise BackendError(f"attention backend 'triton' takes no {q.dtype} on {q.device}; use 'auto'")
+    from generators.ssa.attention_triton import TritonAttention
+
+    with torch.autocast(q.device.type, enabled=False):
+        return TritonAttention.apply(q, k, v, segments, top_k, "ieee")  # pyright: ignore[reportReturnType]
 
 
 def reference_attention(

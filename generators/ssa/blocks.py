@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Int32, Int64
@@ -33,6 +34,8 @@ class Segments:
     """Range of each list entry."""
     plans: dict[int, Tiles] = field(default_factory=dict)
     """Tiles by query rows per tile, made when first needed."""
+    groups: dict[int, Any] = field(default_factory=dict)
+    """What the kernels of `attention_triton` need, likewise."""
 
     @classmethod
     def single(cls, starts: Int64[Tensor, "S"], ends: Int64[Tensor, "S"], ranges: Int64[Tensor, "R"]) -> Segments:
