@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -176,16 +176,21 @@ def train(
     minutes: Annotated[
         float | None, typer.Option(min=0.0, help="Stop after so long, resumable; exit code 1 when not finished.")
     ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that share every batch, through Ray Train; one per GPU.")
+    ] = 1,
+    address: Annotated[str | None, typer.Option(help="Ray cluster to train on, as for 'scenegen run'.")] = None,
 ) -> None:
     """Train the learned generator: autoencoder, structure, latents. Writes log.jsonl, loss.png and model/."""
-    raise typer.Exit(_guarded(lambda: _train(config, overrides or [], data, out, minutes)))
+    team = {"workers": workers, "address": address}
+    raise typer.Exit(_guarded(lambda: _train(config, overrides or [], data, out, minutes, team)))
 
 
-def _train(path: Path, overrides: list[str], data: Path, out: Path, minutes: float | None) -> int:
+def _train(path: Path, overrides: list[str], data: Path, out: Path, minutes: float | None, team: dict[str, Any]) -> int:
     from scenegen.learn import load_train_config, train_model
 
-    trained = train_model(load_train_config(path, overrides), data, out, minutes=minutes, say=typer.echo)
-    return DONE if trained.finished else NOT_CERTIFIED
+    settings = load_train_config(path, overrides)
+    return DONE if train_model(settings, data, out, minutes=minutes, say=typer.echo, **team) else NOT_CERTIFIED
 
 
 @app.command(epilog="Example: scenegen evaluate runs/nano/model --data data/nano --out runs/nano/evaluation")

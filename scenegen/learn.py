@@ -14,7 +14,6 @@ from scenegen.errors import ConfigError
 
 if TYPE_CHECKING:
     from generators.ssa.dataset import DatasetConfig, Made
-    from generators.ssa.train import Trained
     from generators.ssa.train_config import TrainConfig
     from generators.ssa.trainer import StepReport, Wish
     from scenegen.evaluation.evaluate import Evaluation
@@ -71,7 +70,7 @@ def make_data(config: DatasetConfig, out: Path, *, workers: int, say: Say) -> Ma
     from generators.ssa.dataset import make_dataset
     from physics.mesh_io import read_mesh
 
-    clock = _Clock(say)
+    clock = Clock(say)
     made = make_dataset(
         config,
         out,
@@ -92,23 +91,31 @@ def make_data(config: DatasetConfig, out: Path, *, workers: int, say: Say) -> Ma
     return made
 
 
-def train_model(config: TrainConfig, data: Path, out: Path, *, minutes: float | None, say: Say) -> Trained:
-    """Train with progress lines; save every minute, and stop in time where minutes are given."""
-    from generators.ssa.train import train
+def train_model(
+    config: TrainConfig,
+    data: Path,
+    out: Path,
+    *,
+    minutes: float | None,
+    say: Say,
+    workers: int = 1,
+    address: str | None = None,
+) -> bool:
+    """Train with progress lines; save every minute, and stop in time where minutes are given. Return whether finished.
 
-    clock = _Clock(say)
-    trained = train(
-        config,
-        data,
-        out,
-        _Watch(clock, minutes),
-        encoded=lambda done, total: clock.tick("objects encoded", done, total),
-    )
-    if trained.finished:
-        say(f"trained: {trained.model}")
+    Several workers share every batch, through Ray Train, on this machine or on the cluster at the address.
+    """
+    if workers > 1 or address is not None:
+        from scenegen.pipeline.ray_train import train_on_ray
+
+        finished = train_on_ray(config, data, out, workers=workers, address=address, minutes=minutes, say=say)
     else:
-        say(f"stopped; the same command goes on from {out}")
-    return trained
+        from generators.ssa.train import train
+
+        watch = Watch(Clock(say), minutes)
+        finished = train(config, data, out, watch, encoded=watch.encoded).finished
+    say(f"trained: {out / 'model'}" if finished else f"stopped; the same command goes on from {out}")
+    return finished
 
 
 def evaluate_model(
@@ -166,7 +173,7 @@ def evaluate_model(
 
 
 @dataclass
-class _Clock:
+class Clock:
     """Progress lines with rate and time left."""
 
     say: Say
@@ -176,6 +183,7 @@ class _Clock:
     first: int = 0
 
     def tick(self, what: str, done: int, total: int, more: str = "") -> None:
+        """Say how far something is, if the last line is long enough ago."""
         now = time.monotonic()
         if what != self.what:
             self.what, self.begun, self.first = what, now, done
@@ -188,15 +196,16 @@ class _Clock:
 
 
 @dataclass
-class _Watch:
+class Watch:
     """Observer of training: says how it goes, asks for a saved state, stops in time."""
 
-    clock: _Clock
+    clock: Clock
     minutes: float | None
     begun: float = field(default_factory=time.monotonic)
     saved: float = field(default_factory=time.monotonic)
 
     def __call__(self, report: StepReport) -> Wish:
+        """Answer one step."""
         from generators.ssa.trainer import Wish
 
         test = "" if report.test is None else f"  test {report.test:.4g}"
@@ -210,6 +219,10 @@ class _Watch:
             self.saved = now
             return Wish.SAVE
         return Wish.GO
+
+    def encoded(self, done: int, total: int) -> None:
+        """Say how many objects are encoded."""
+        self.clock.tick("objects encoded", done, total)
 
 
 def _span(seconds: float) -> str:

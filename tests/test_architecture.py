@@ -27,7 +27,7 @@ OWNERS = {
     "torch": ("generators/", "scenegen/doctor.py"),
     "triton": ("generators/ssa/attention_triton.py",),
     "spconv": ("generators/",),
-    "ray": ("scenegen/pipeline/run_ray.py", "scenegen/pipeline/ray_session.py"),
+    "ray": ("scenegen/pipeline/run_ray.py", "scenegen/pipeline/ray_session.py", "scenegen/pipeline/ray_train.py"),
     "coacd": ("physics/hulls.py", "physics/coacd_run.py", "scenegen/doctor.py"),
     "mujoco": ("physics/", "scenegen/"),
     "pybullet": ("physics/", "scenegen/doctor.py", "scenegen/assets/", "scenegen/api.py"),

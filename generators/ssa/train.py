@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from generators.errors import TrainingError
-from generators.ssa.checkpoint import find_device, load_tensors, load_weights, save_model, save_tensors
+from generators.ssa.checkpoint import MODEL_FILE, find_device, load_tensors, load_weights, save_model, save_tensors
 from generators.ssa.model import LearnedModel
 from generators.ssa.phases import (
     DenoiserTraining,
@@ -27,6 +27,7 @@ from generators.ssa.phases import (
 )
 from generators.ssa.presets import PRESETS
 from generators.ssa.shards import Dataset, load_dataset
+from generators.ssa.team import Team
 from generators.ssa.train_config import TrainConfig
 from generators.ssa.trainer import Observer, Trainer, chance
 from generators.ssa.training_log import TrainingLog
@@ -57,6 +58,8 @@ def train(
 ) -> Trained:
     """Train a model; the same call again goes on where it was stopped or killed.
 
+    Called in every process of a `Team`, it shares the batches among them; all must see the same folder.
+
     Args:
         config: Settings; all but the device must stay those the run was begun with.
         data: Folder of a data set of the same preset.
@@ -77,7 +80,8 @@ def train(
             f"{data} was made for preset {train_split.index['preset']}, the training asks for {config.preset}"
         )
     model = _untrained(config, train_split)
-    run = _Run(config, folder, device, train_split.index, TrainingLog(folder))
+    team = Team.joined()
+    run = _Run(config, folder, device, train_split.index, TrainingLog(folder), team)
 
     vae_phase = VaeTraining(model.vae, config.vae, model.preset, train_split, test_split, device)
     if not run.complete(vae_phase, observe):
@@ -89,9 +93,11 @@ def train(
         if not run.complete(phase, observe):
             return Trained(False, None)
     finished = replace(model, latent_mean=mean, latent_std=std)
-    card = _card(config, train_split, run.log, finished)
-    path = save_model(finished, folder / MODEL, card=card, half=config.half, attention=config.attention)
-    return Trained(True, path)
+    with team.alone() as first:
+        if first:
+            card = _card(config, train_split, run.log, finished) | {"workers": team.size}
+            save_model(finished, folder / MODEL, card=card, half=config.half, attention=config.attention)
+    return Trained(True, folder / MODEL / MODEL_FILE)
 
 
 def _untrained(config: TrainConfig, data: Dataset) -> LearnedModel:
@@ -130,6 +136,7 @@ class _Run:
     index: Mapping[str, Any]
     """What the data set says of itself."""
     log: TrainingLog
+    team: Team
 
     def complete(self, phase: Phase, observe: Observer) -> bool:
         """Train a phase, or load what it gave; leave averaged weights in its module. Return False where stopped."""
@@ -144,11 +151,14 @@ class _Run:
                 identity,
                 self.config.log_every,
                 self.config.test_every,
+                self.team,
             )
             trainer.resume()
             if not trainer.run(observe):
                 return False
-            save_tensors(path, trainer.average.state_dict(), {"identity": identity, "phase": phase.name})
+            with self.team.alone() as first:
+                if first:
+                    save_tensors(path, trainer.average.state_dict(), {"identity": identity, "phase": phase.name})
         tensors, meta = load_tensors(path, self.device)
         if meta["identity"] != identity:
             raise TrainingError(f"{self.folder} holds a run with other settings or data; choose another folder")
@@ -160,10 +170,11 @@ class _Run:
     def latents(self, vae: SparseVae, split: Dataset, name: str, encoded: Callable[[int, int], None] | None) -> Latents:
         """Encode a split, or read what was encoded before."""
         path, identity = self.folder / f"latents_{name}.json", identity_of(self.config, self.index, "vae")
-        if not path.exists():
-            made = encode_split(vae, split, self.device, observe=encoded)
-            stored = {"coords": made.coords, "features": made.features, "offsets": made.offsets}
-            save_tensors(path, stored, {"identity": identity})
+        with self.team.alone() as first:
+            if first and not path.exists():
+                made = encode_split(vae, split, self.device, observe=encoded)
+                stored = {"coords": made.coords, "features": made.features, "offsets": made.offsets}
+                save_tensors(path, stored, {"identity": identity})
         tensors, meta = load_tensors(path)
         if meta["identity"] != identity or len(tensors["offsets"]) != len(split) + 1:
             raise TrainingError(f"{path} is of a run with other settings or data; choose another folder")

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from generators.errors import TrainingError
 from generators.ssa.checkpoint import load_tensors, load_weights, save_tensors
 from generators.ssa.phases import Phase
+from generators.ssa.team import Team
 from generators.ssa.train_config import PhaseConfig
 from generators.ssa.training_log import TrainingLog
 
@@ -86,6 +87,8 @@ class Trainer:
     """Hash of everything that the weights depend on."""
     log_every: int = 20
     test_every: int = 200
+    team: Team = field(default_factory=Team)
+    """Who shares the batches; the same weights are in all of them at every step."""
     step: int = 0
     test_loss: float | None = None
     average: nn.Module = field(init=False)
@@ -107,9 +110,10 @@ class Trainer:
             terms = self.one_step()
             window.append(terms)
             if self.step % self.log_every == 0 or self.step == steps:
-                self._write_line(window)
+                if self.team.first:
+                    self._write_line(window)
                 window = []
-            wish = observe(self._report(terms["total"]))
+            wish = self.team.agree(observe(self._report(terms["total"])) if self.team.first else Wish.GO)
             if wish == Wish.STOP and self.step < steps:
                 self.save()
                 return False
@@ -126,14 +130,16 @@ class Trainer:
         """
         config = self.phase.config
         rows_rng, generator = chance(self.seed, self.phase.number, self.step)
+        if self.team.size > 1:
+            generator = chance(self.seed, self.phase.number, self.step, *self.team.stream)[1]
         count = self.phase.count()
-        rows = rows_rng.choice(count, size=config.batch, replace=config.batch > count)
+        rows = self.team.share(np.sort(rows_rng.choice(count, size=config.batch, replace=config.batch > count)))
         rate = learning_rate(config, self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         try:
             with self._precision():
-                terms = self.phase.loss(self.phase.module, np.sort(rows), generator)
+                terms = self.phase.loss(self.phase.module, rows, generator)
             self.optimizer.zero_grad(set_to_none=True)
             terms["total"].backward()
         except torch.OutOfMemoryError as error:
@@ -141,7 +147,9 @@ class Trainer:
                 f"phase {self.phase.name}: the device has no memory for a batch of {config.batch}; "
                 f"set {self.phase.name}.batch={max(1, config.batch // 2)}"
             ) from error
-        values = {name: float(term.detach()) for name, term in terms.items()}
+        losses = torch.stack([term.detach().float() for term in terms.values()])
+        self._exchange(losses)
+        values = dict(zip(terms, losses.tolist(), strict=True))
         norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, config.clip))
         if not math.isfinite(values["total"]) or not math.isfinite(norm):
             raise TrainingError(
@@ -152,6 +160,15 @@ class Trainer:
         self._follow()
         self.step += 1
         return values
+
+    @torch.no_grad()
+    def _exchange(self, losses: Tensor) -> None:
+        """Average gradients and losses over the team; a weight that a share did not use has gradient zero there."""
+        if self.team.size > 1:
+            for parameter in self.parameters:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+            self.team.average([*(p.grad for p in self.parameters if p.grad is not None), losses])
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -190,6 +207,11 @@ class Trainer:
 
     def save(self) -> None:
         """Write the state, whole or not at all."""
+        with self.team.alone() as first:
+            if first:
+                self._save()
+
+    def _save(self) -> None:
         tensors: dict[str, Tensor] = {}
         for kind, module in (("weights", self.phase.module), ("average", self.average)):
             tensors |= {f"{kind}.{name}": value for name, value in module.state_dict().items()}
@@ -207,7 +229,7 @@ class Trainer:
         """
         path = self.folder / STATE
         if not path.exists():
-            self.log.cut(self.phase.name, 0)
+            self._cut_log()
             return
         tensors, meta = load_tensors(path, self.device)
         if (
@@ -220,7 +242,13 @@ class Trainer:
                 )
             self._take(tensors, str(path))
             self.step, self.test_loss = int(meta["step"]), meta["test"]
-        self.log.cut(self.phase.name, self.step)
+        self._cut_log()
+
+    def _cut_log(self) -> None:
+        """Drop lines beyond the step; the others of the team have read the state when this returns."""
+        with self.team.alone() as first:
+            if first:
+                self.log.cut(self.phase.name, self.step)
 
     def _take(self, tensors: dict[str, Tensor], source: str) -> None:
         def within(prefix: str) -> dict[str, Tensor]:
