@@ -233,7 +233,7 @@ def decompose_body(
         HullError: (of `physics.errors`) A part bounds no solid.
     """
     config = config or HullConfig()
-    whole = None if len(body.parts) == 1 else _union_of([part.surface for part in body.parts], body.name)
+    whole = None if len(body.parts) == 1 else union_mesh([part.surface for part in body.parts], body.name)
     if whole is not None:
         graspable = is_graspable(whole, graspable, config.limits)
     hulls: list[Hull] = []
@@ -416,7 +416,7 @@ def _is_thick(hull: Any, least_width: float) -> bool:
     return hull.volume() > LEAST_VOLUME and piece_shape(hull)[0] > least_width
 
 
-def _union_of(meshes: Sequence[Mesh], name: str) -> Mesh:
+def union_mesh(meshes: Sequence[Mesh], name: str) -> Mesh:
     """Return the boundary of the union of solids."""
     from manifold3d import Manifold, OpType
 

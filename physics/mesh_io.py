@@ -37,6 +37,46 @@ def read_mesh(path: str | Path) -> Mesh:
         raise MeshError(f"{path}: {error}") from error
 
 
+def read_objects(path: str | Path) -> list[Mesh]:
+    """Return the named objects of a file in the order of their names; a file without names is one object.
+
+    Vertices at one place are made one, exactly and nothing else: OBJ repeats them at the seams of its textures, STL for
+    every face. Units and placement are those of the file.
+
+    Raises:
+        MeshError: as `read_mesh`.
+    """
+    import trimesh
+
+    path = Path(path)
+    if not path.is_file():
+        raise MeshError(f"{path}: there is no such file")
+    try:
+        scene = trimesh.load(path, process=False, force="scene", split_objects=True, skip_materials=True)
+        assert isinstance(scene, trimesh.Scene)
+        placed = []
+        for node in sorted(scene.graph.nodes_geometry):  # a set: sorted, for equal bytes each time
+            X, name = scene.graph[node]
+            placed.append(scene.geometry[name].copy().apply_transform(X))
+    except Exception as error:  # readers of two dozen formats raise whatever they like
+        raise MeshError(f"{path}: trimesh cannot read it as a mesh: {type(error).__name__}: {error}") from error
+    found = [mesh for mesh in placed if isinstance(mesh, trimesh.Trimesh) and len(mesh.faces)]
+    if not found:
+        raise MeshError(f"{path}: holds no triangles")
+    try:
+        return [weld(Mesh(np.asarray(mesh.vertices), np.asarray(mesh.faces))) for mesh in found]
+    except MeshError as error:
+        raise MeshError(f"{path}: {error}") from error
+
+
+def weld(mesh: Mesh) -> Mesh:
+    """Return the mesh with vertices of equal coordinates made one, and without faces that lose a corner by that."""
+    places, index = np.unique(mesh.vertices + 0.0, axis=0, return_inverse=True)
+    corners = index.reshape(-1)[mesh.faces]
+    distinct = (corners != np.roll(corners, 1, axis=1)).all(axis=1)
+    return Mesh(places, corners[distinct].astype(np.int32))
+
+
 def write_obj(mesh: Mesh, path: str | Path) -> None:
     """Write vertices, normals where there are any, and faces as OBJ.
 

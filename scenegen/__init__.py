@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scenegen.api import attach, generate, load_asset, load_asset_pybullet, load_scene, load_scene_pybullet
+    from scenegen.api import attach, generate, load_asset, load_asset_pybullet, load_scene, load_scene_pybullet, verify
 
 __version__ = "0.1.0"
 
-__all__ = ["attach", "generate", "load_asset", "load_asset_pybullet", "load_scene", "load_scene_pybullet"]
+__all__ = ["attach", "generate", "load_asset", "load_asset_pybullet", "load_scene", "load_scene_pybullet", "verify"]
 
 
 def __getattr__(name: str) -> Any:

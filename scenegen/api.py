@@ -1,8 +1,8 @@
-"""The Python API: `scenegen.generate`, `load_asset`, `load_scene`, their PyBullet twins and `attach`."""
+"""The Python API: `scenegen.generate`, `verify`, `load_asset`, `load_scene`, their PyBullet twins and `attach`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,8 +13,9 @@ from scenegen.scenes.load import load_scene
 if TYPE_CHECKING:
     from scenegen.assets.build import CertifiedAsset
     from scenegen.pipeline.stage import Rejection
+    from scenegen.verification.verify import VerifiedFile
 
-__all__ = ["attach", "generate", "load_asset", "load_asset_pybullet", "load_scene", "load_scene_pybullet"]
+__all__ = ["attach", "generate", "load_asset", "load_asset_pybullet", "load_scene", "load_scene_pybullet", "verify"]
 
 
 def generate(
@@ -57,6 +58,32 @@ def generate(
     config = check_config(asked, source="generate")
     request = AssetRequest(family, config.seed, family, config.objects[0].parameters)
     return build_asset(request, build_config(config, measure_engines(config.drop)))
+
+
+def verify(paths: Path | str | Sequence[Path | str], out: Path | str, **options: Any) -> list[VerifiedFile]:
+    """Judge foreign meshes and URDF files in this process, as `scenegen verify` does.
+
+    Args:
+        paths: Files, and folders in which all files of a known format are taken.
+        out: Folder for the results of the steps; the same call again takes them from there.
+        options: Fields of `scenegen.verification.request.VerifyOptions`: units, up, material, density, derive_inertia,
+            solidify, resolution.
+
+    Raises:
+        ConfigError: a path, an option or a unit that is missing.
+    """
+    from rich.console import Console
+
+    from scenegen.config_records import read_record
+    from scenegen.pipeline.run_serial import run_serial
+    from scenegen.reports.progress import RunProgress
+    from scenegen.verification.request import VerifyOptions
+    from scenegen.verification.verify import verify_files
+
+    asked = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    settings = read_record(options, VerifyOptions, source="verify")
+    with RunProgress(Console(quiet=True)) as progress:
+        return verify_files([Path(path) for path in asked], Path(out), settings, run_serial, progress)
 
 
 def load_scene_pybullet(folder: Path | str, client: int) -> dict[str, int]:

@@ -1,10 +1,11 @@
-"""The command line: run, show, dataset, train, doctor. Heavy imports wait until a command needs them."""
+"""The command line of scenegen. Heavy imports wait until a command needs them."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +18,7 @@ from scenegen.errors import ScenegenError
 if TYPE_CHECKING:
     from scenegen.config import RunConfig
     from scenegen.pipeline.observer import Observer
-    from scenegen.run import RunResult
+    from scenegen.run import Execute, RunResult
 
 DONE, NOT_CERTIFIED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 """Exit codes: done; done, but something required was not certified; the user's error; interrupted (resumable)."""
@@ -109,19 +110,73 @@ def _run(path: Path, overrides: list[str], out: Path) -> int:
 
 def _execute(config: RunConfig, out: Path, observer: Observer) -> RunResult:
     """Run on the executor that the configuration names, with one Ray for all chains of the run."""
-    if config.executor.kind == ExecutorKind.SERIAL:
-        from scenegen.pipeline.run_serial import run_serial
+    how = config.executor
+    with _executor(ExecutorKind(how.kind), how.address, how.workers) as execute:
         from scenegen.run import run as run_config
 
-        return run_config(config, out, run_serial, observer)
+        return run_config(config, out, execute, observer)
+
+
+@contextlib.contextmanager
+def _executor(kind: ExecutorKind, address: str | None, workers: int | None) -> Iterator[Execute]:
+    """Hold an executor, and the Ray that it needs."""
+    if kind == ExecutorKind.SERIAL:
+        from scenegen.pipeline.run_serial import run_serial
+
+        yield run_serial
+        return
     from scenegen.pipeline.ray_session import ray_session
     from scenegen.pipeline.run_ray import run_ray
 
-    address, workers = config.executor.address, config.executor.workers
     with ray_session(address=address, workers=workers):
-        from scenegen.run import run as run_config
+        yield functools.partial(run_ray, address=address, workers=workers)
 
-        return run_config(config, out, functools.partial(run_ray, address=address, workers=workers), observer)
+
+@app.command(epilog="Example: scenegen verify model.urdf scans/ --units mm --material beech --out out/verified")
+def verify(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help="Meshes (OBJ, STL, PLY, OFF, GLB), URDFs, folders.", show_default=False),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Output folder. The same command again resumes there.")],
+    material: Annotated[str, typer.Option(help="Material: friction, and density of meshes.")],
+    units: Annotated[str | None, typer.Option(help="Unit of mesh files: m, cm, mm or in.")] = None,
+    up: Annotated[str, typer.Option(help="Up axis of mesh files: z or y.")] = "z",
+    density: Annotated[float | None, typer.Option(help="Density of meshes [kg/m^3]; else the material's.")] = None,
+    derive_inertia: Annotated[
+        bool, typer.Option("--derive-inertia", help="Judge URDFs with the inertia of their solid; marked as altered.")
+    ] = False,
+    solidify: Annotated[
+        bool, typer.Option("--solidify", help="Judge the solid that an open mesh winds round; marked as altered.")
+    ] = False,
+    executor: Annotated[ExecutorKind, typer.Option(help="Where the checks run.")] = ExecutorKind.RAY,
+    workers: Annotated[int | None, typer.Option(min=1, help="Files at a time; default one for each core.")] = None,
+) -> None:
+    """Judge assets from anywhere as they are: geometry, mass, hulls, and drops in two engines that must agree.
+
+    Writes verdicts as JSON, parquet, Markdown and JUnit XML. Exit code 0: every file is PASS or WARN; 1: some is not.
+    """
+    options = {"units": units, "up": up, "material": material, "density": density}
+    options |= {"derive_inertia": derive_inertia, "solidify": solidify}
+    raise typer.Exit(_guarded(lambda: _verify(paths, out, options, executor, workers)))
+
+
+def _verify(paths: list[Path], out: Path, given: dict[str, Any], executor: ExecutorKind, workers: int | None) -> int:
+    from rich.console import Console
+
+    from scenegen.config_records import read_record
+    from scenegen.reports.progress import RunProgress
+    from scenegen.reports.verification import print_verification, write_verification
+    from scenegen.verification.request import VerifyOptions
+    from scenegen.verification.verify import verify_files
+
+    options = read_record(given, VerifyOptions, source="the command")
+    with RunProgress(Console(stderr=True)) as progress, _executor(executor, None, workers) as execute:
+        found = verify_files(paths, out, options, execute, progress)
+    print_verification(found, Console())
+    for path in write_verification(found, out):
+        typer.echo(f"wrote {path}")
+    return DONE if all(file.accepted for file in found) else NOT_CERTIFIED
 
 
 @app.command(epilog="Example: scenegen show out/demo/scenes/kitchen_table")

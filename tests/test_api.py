@@ -16,7 +16,7 @@ import pytest
 import scenegen
 from scenegen.errors import AssetError, ConfigError, SceneError
 
-PUBLIC = {"attach", "generate", "load_asset", "load_asset_pybullet", "load_scene", "load_scene_pybullet"}
+PUBLIC = {"attach", "generate", "load_asset", "load_asset_pybullet", "load_scene", "load_scene_pybullet", "verify"}
 
 
 @pytest.fixture(scope="module")

@@ -160,7 +160,7 @@ def collect_rest_poses(body: Body, records: Sequence[DropRecord]) -> tuple[RestP
 
 def make_asset(draft: Draft, *, config_digest: str = "", licence: str = GENERATED_LICENCE) -> Asset:
     """Return the asset that a finished draft describes."""
-    blueprint = draft.blueprint
+    blueprint = draft.volumes
     return Asset(
         model=draft.solid,
         volumes=tuple(part.volume for body in blueprint.bodies for part in body.parts),

@@ -163,8 +163,8 @@ def make_certificate(
         checks=tuple(held),
         fallbacks=tuple(fallbacks),
         notes=tuple(notes),
-        floors=tuple(row for entry in floors for row in _floor_rows(entry)),
-        drops=tuple(row for record in drops for row in _drop_rows(record)),
+        floors=floor_rows(floors),
+        drops=drop_rows(drops),
     )
 
 
@@ -207,21 +207,24 @@ def _digest(body: dict[str, object]) -> str:
     return hashlib.sha256(json.dumps(body, separators=(",", ":"), allow_nan=False).encode()).hexdigest()
 
 
-def _floor_rows(floors: EngineFloors) -> list[FloorSummary]:
+def floor_rows(floors: Sequence[EngineFloors]) -> tuple[FloorSummary, ...]:
+    """Return one row for each engine and size of reference solids."""
     names = [field.name for field in fields(FloorSummary)[3:]]
-    return [
+    return tuple(
         FloorSummary(
-            floors.engine,
-            floors.engine_version,
+            entry.engine,
+            entry.engine_version,
             float(size),
-            **{name: float(getattr(floors, name)[row]) for name in names},
+            **{name: float(getattr(entry, name)[row]) for name in names},
         )
-        for row, size in enumerate(floors.sizes)
-    ]
+        for entry in floors
+        for row, size in enumerate(entry.sizes)
+    )
 
 
-def _drop_rows(record: DropRecord) -> list[DropSummary]:
-    return [
+def drop_rows(drops: Sequence[DropRecord]) -> tuple[DropSummary, ...]:
+    """Return one row for each drop, those at half the time step after the others of their engine."""
+    return tuple(
         DropSummary(
             record.engine,
             drop.name,
@@ -232,5 +235,6 @@ def _drop_rows(record: DropRecord) -> list[DropSummary]:
             drop.rest_angle,
             drop.steps,
         )
+        for record in drops
         for drop in (*record.drops, *record.repeats)
-    ]
+    )

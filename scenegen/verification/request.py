@@ -1,0 +1,116 @@
+"""What is to be verified, and what its file does not say: units, up axis, material. Nothing of that is guessed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from physics.materials import find_material
+from scenegen.errors import ConfigError
+
+Units = Literal["m", "cm", "mm", "in"]
+METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001, "in": 0.0254}
+"""Length of each unit [m]."""
+MESHES = (".obj", ".stl", ".ply", ".off", ".glb", ".gltf")
+"""Mesh formats that are read, by ending."""
+UNITLESS = (".obj", ".stl", ".ply", ".off")
+"""Formats that say neither unit nor up axis."""
+FORMATS = (*MESHES, ".urdf")
+LARGEST_FILE = 512 * 2**20
+"""Larger files are refused [byte]."""
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """What the files do not say, and what may be altered before they are judged."""
+
+    units: Units | None = None
+    """Unit of lengths in mesh files, which do not say it; URDF and glTF are in metres, whatever is said here."""
+    up: Literal["y", "z"] = "z"
+    """Up axis of mesh files; URDF is z up and glTF y up, whatever is said here."""
+    material: str = "beech"
+    """Friction of everything, and density of meshes where `density` is not given."""
+    density: float | None = None
+    """Density of meshes [kg/m^3]; None for that of the material."""
+    derive_inertia: bool = False
+    """Judge a URDF with the inertia of its visual solid at the declared mass; marked as altered."""
+    solidify: bool = False
+    """Judge the solid that an open or self-crossing mesh winds round; marked as altered."""
+    resolution: int = 96
+    """Voxels along the longest side for `solidify` [1]."""
+
+    def __post_init__(self) -> None:
+        find_material(self.material)
+        if self.density is not None and not (np.isfinite(self.density) and self.density > 0):
+            raise ConfigError(f"density is {self.density} kg/m^3, expected a positive number")
+
+
+@dataclass(frozen=True)
+class VerifyRequest:
+    """One file."""
+
+    item_id: str
+    path: str
+    content: str
+    """SHA-256 of the file and, for a URDF, of the files beside it: a changed file is judged anew."""
+    seed: int
+    options: VerifyOptions
+
+
+def find_files(paths: Sequence[Path]) -> list[Path]:
+    """Return the files to judge: those given, and all of a known format in folders that are given, in order.
+
+    Raises:
+        ConfigError: a path does not exist, a folder holds nothing that can be judged, or a format is unknown.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in FORMATS and file.is_file())
+            # A mesh beside a URDF of the same folder is a piece of it, not an asset.
+            urdfs = {file.parent for file in inside if file.suffix.lower() == ".urdf"}
+            inside = [file for file in inside if file.suffix.lower() == ".urdf" or file.parent not in urdfs]
+            if not inside:
+                raise ConfigError(f"{path} holds no file that can be judged; formats: {', '.join(FORMATS)}")
+            found += inside
+        elif not path.exists():
+            raise ConfigError(f"{path}: there is no such file or folder")
+        elif path.suffix.lower() not in FORMATS:
+            raise ConfigError(f"{path}: format {path.suffix or '(none)'} is not one of {', '.join(FORMATS)}")
+        else:
+            found.append(path)
+    return list(dict.fromkeys(found))
+
+
+def make_requests(paths: Sequence[Path], options: VerifyOptions, *, seed: int = 0) -> list[VerifyRequest]:
+    """Return one request per file.
+
+    Raises:
+        ConfigError: see `find_files`; or a mesh is among them and no unit was given.
+    """
+    files = find_files(paths)
+    unclear = [path for path in files if path.suffix.lower() in UNITLESS]
+    if unclear and options.units is None:
+        raise ConfigError(f"{unclear[0]}: a mesh does not say in which unit it is; give --units m, cm, mm or in")
+    return [
+        VerifyRequest(f"asset_{number:05d}", str(path.absolute()), _content(path), seed, options)
+        for number, path in enumerate(files)
+    ]
+
+
+def _content(path: Path) -> str:
+    """Return a hash of what a file says; of an unreadable one, of that."""
+    sha = hashlib.sha256()
+    files = sorted(path.parent.iterdir()) if path.suffix.lower() == ".urdf" else [path]
+    for file in files:
+        if file.is_file() and (file == path or file.suffix.lower() in MESHES):
+            try:
+                sha.update(file.name.encode() + b"\0" + file.read_bytes())
+            except OSError as error:
+                sha.update(f"{file.name}\0{error.errno}".encode())
+    return sha.hexdigest()
