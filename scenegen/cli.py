@@ -291,6 +291,37 @@ def _evaluate(
     return DONE
 
 
+@app.command(epilog="Example: scenegen selftest --out out/selftest")
+def selftest(
+    out: Annotated[Path, typer.Option("--out", help="Output folder. The same command again resumes there.")],
+    sizes: Annotated[
+        list[float] | None, typer.Option("--size", help="Largest extent [m]; repeatable. Eight from 2 mm to 1 m.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Draws of the random drops of sound solids.")] = 1,
+    executor: Annotated[ExecutorKind, typer.Option(help="Where the checks run.")] = ExecutorKind.RAY,
+    workers: Annotated[int | None, typer.Option(min=1, help="Specimens at a time; default one for each core.")] = None,
+) -> None:
+    """Prove the verifier: solids of known answers must pass, spoiled ones be refused by the check that names it.
+
+    Prints and saves a confusion matrix. Exit code 0: every answer is right; 1: some is not.
+    """
+    raise typer.Exit(_guarded(lambda: _selftest(out, sizes, seeds, executor, workers)))
+
+
+def _selftest(out: Path, sizes: list[float] | None, seeds: int, executor: ExecutorKind, workers: int | None) -> int:
+    from rich.console import Console
+
+    from scenegen.reports.progress import RunProgress
+    from scenegen.reports.selftest import print_selftest, write_selftest
+    from scenegen.selftest import SIZES, run_selftest
+
+    with RunProgress(Console(stderr=True)) as progress, _executor(executor, None, workers) as execute:
+        answers = run_selftest(out, execute, progress, sizes=sizes or SIZES, seeds=seeds)
+    print_selftest(answers, Console())
+    typer.echo(f"wrote {write_selftest(answers, out)}")
+    return DONE if all(answer.right for answer in answers) else NOT_CERTIFIED
+
+
 @app.command(epilog="Example: scenegen doctor")
 def doctor(
     gpu: Annotated[

@@ -7,9 +7,9 @@ import importlib.util
 import itertools
 
 import numpy as np
-import solids
 import trimesh
 
+from physics import truth as solids
 from physics.drop import run_drops
 from physics.drop_mujoco import open_mujoco
 from physics.drop_record import DropConfig, DropRecord

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-import solids
 from scipy.spatial import ConvexHull
 
+from physics import truth as solids
 from physics.mass import integrate_mesh
 from physics.materials import find_material
 from physics.mesh import Mesh

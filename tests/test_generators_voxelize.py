@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-import solids
 
 from generators.errors import VolumeError
 from generators.surface import extract_surface
 from generators.voxelize import unresolved_share, voxelize_mesh
+from physics import truth as solids
 from physics.check import Verdict, overall_verdict
 from physics.mesh import Mesh
 from physics.validity import check_validity

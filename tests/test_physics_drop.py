@@ -7,9 +7,9 @@ import dataclasses
 import drop_bodies as bodies
 import numpy as np
 import pytest
-import solids
 from drop_bodies import ENGINES, REFERENCE_MATERIAL, drop, failing, floors, opener, report
 
+from physics import truth as solids
 from physics.check import Check, Verdict
 from physics.drop import find_rest_poses, plan_starts
 from physics.drop_checks import Judge, worst_of

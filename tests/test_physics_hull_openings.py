@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import solids
 
+from physics import truth as solids
 from physics.hull_openings import OpeningConfig, clear_share
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import solids
 
+from physics import truth as solids
 from physics.errors import MassError
 from physics.mass import MassProperties, combine_masses, integrate_mesh
 from physics.mesh import Mesh

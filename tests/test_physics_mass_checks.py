@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import solids
 
+from physics import truth as solids
 from physics.check import Check, Verdict, overall_verdict
 from physics.drop_pybullet import open_pybullet
 from physics.engine import Placement, World

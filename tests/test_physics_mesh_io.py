@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-import solids
 
+from physics import truth as solids
 from physics.errors import MeshError
 from physics.mesh import Mesh
 from physics.mesh_io import read_mesh, write_obj

@@ -3,8 +3,8 @@
 import mujoco
 import numpy as np
 import pytest
-import solids
 
+from physics import truth as solids
 from physics.drop_mujoco import MujocoEngine, open_mujoco
 from physics.engine import GROUND, Placement, State, World
 from physics.errors import EngineError

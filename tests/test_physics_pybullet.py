@@ -7,8 +7,8 @@ import os
 
 import numpy as np
 import pytest
-import solids
 
+from physics import truth as solids
 from physics.drop_pybullet import PybulletConfig, choose_timestep, open_pybullet
 from physics.engine import GROUND, Placement, State, World
 from physics.errors import EngineError

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-import solids
 
 from generators.procedural import ProceduralGenerator
 from generators.surface import SurfaceMethod, extract_surface, field_normals
 from generators.volume import SparseVolume
+from physics import truth as solids
 from physics.check import Verdict, overall_verdict
 from physics.errors import MeshError
 from physics.mesh import Mesh

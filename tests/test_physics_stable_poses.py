@@ -6,9 +6,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-import solids
 import trimesh
 
+from physics import truth as solids
 from physics.errors import ModelError
 from physics.floors import REFERENCE_MATERIAL, convex_body, prism
 from physics.mass import MassProperties, combine_masses

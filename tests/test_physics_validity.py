@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import pytest
-import solids
 
+from physics import truth as solids
 from physics.check import Verdict, overall_verdict
 from physics.mesh import Mesh
 from physics.topology import trace_topology

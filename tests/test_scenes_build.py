@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import solids
 from scene_assets import make_asset, plain_assets
 
+from physics import truth as solids
 from physics.check import Verdict
 from physics.drop_mujoco import open_mujoco
 from physics.engine import Placement, World

@@ -6,7 +6,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-import solids
 
 from generators.errors import DatasetError, FamilyError
 from generators.sdf import box, sphere
@@ -14,6 +13,7 @@ from generators.ssa.dataset import DatasetConfig, MeshClass, make_dataset
 from generators.ssa.field_sampling import lattice_surface, sample_mesh, sample_solid
 from generators.ssa.presets import BAND, COARSE_REACH, FILL
 from generators.ssa.shards import load_dataset, read_shard
+from physics import truth as solids
 from physics.mesh import Mesh
 from physics.mesh_io import read_mesh, write_obj
 

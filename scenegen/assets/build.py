@@ -8,7 +8,7 @@ functions as stages, one by one, in isolated processes; `build_asset` runs them 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -107,6 +107,8 @@ class Draft:
     """Degraded steps; a certificate with any is not a PASS."""
     notes: tuple[str, ...] = ()
     """Steps that took another way to the same limits, such as finer hulls after coarse ones failed."""
+    symmetry_axis: tuple[float, float, float] | None = None
+    """Declared axis of revolution of an object that was not drawn here; a blueprint says it of its own."""
     whole: bool = False
     """Whether a failed check leaves the others to be made, so that all are seen; else it rejects the draft."""
 
@@ -210,7 +212,7 @@ def extract_solid(draft: Draft, config: SurfaceConfig) -> Draft | Rejection:
     checks += [check for body in bodies for check in check_part_fit(body)]
     checks += [check for body in bodies for check in check_mass(body, config=config.mass)]
     model = Model(draft.volumes.family, bodies, joints)
-    return _extend(draft, "surface", checks, model=model, notes=draft.notes + tuple(notes))
+    return extend(draft, "surface", checks, model=model, notes=draft.notes + tuple(notes))
 
 
 def decompose_solid(draft: Draft, config: HullConfig) -> Draft | Rejection:
@@ -229,7 +231,7 @@ def decompose_solid(draft: Draft, config: HullConfig) -> Draft | Rejection:
         checks += body_checks
         notes += escalations
     model = replace(draft.solid, bodies=tuple(bodies))
-    return _extend(draft, "hulls", checks, model=model, notes=draft.notes + tuple(notes))
+    return extend(draft, "hulls", checks, model=model, notes=draft.notes + tuple(notes))
 
 
 def drop_in_mujoco(draft: Draft, config: BatteryConfig) -> Draft | Rejection:
@@ -256,7 +258,7 @@ def compare_engines(draft: Draft, config: BatteryConfig) -> Draft | Rejection:
         config=config.drop,
         symmetry_axis=_symmetry_axis(draft),
     )
-    return _extend(draft, "agreement", checks)
+    return extend(draft, "agreement", checks)
 
 
 def certify_draft(draft: Draft, config: BatteryConfig) -> CertifiedAsset | Rejection:
@@ -313,7 +315,7 @@ def _drop(draft: Draft, config: BatteryConfig, name: str, open_engine: OpenEngin
         finally:
             engine.close()
         checks = [*check_readback(draft.solid.root, held, engine=name, config=config.mass), *checks]
-    return _extend(draft, f"drop_{name}", checks, drops=(*draft.drops, record), notes=(*draft.notes, *cannot))
+    return extend(draft, f"drop_{name}", checks, drops=(*draft.drops, record), notes=(*draft.notes, *cannot))
 
 
 def _record_limits(draft: Draft, name: str, given: object, published: object) -> Draft:
@@ -327,7 +329,7 @@ def _record_limits(draft: Draft, name: str, given: object, published: object) ->
 
 
 def _symmetry_axis(draft: Draft) -> np.ndarray | None:
-    axis = None if draft.blueprint is None else draft.blueprint.bodies[0].symmetry_axis
+    axis = draft.symmetry_axis if draft.blueprint is None else draft.blueprint.bodies[0].symmetry_axis
     return None if axis is None else np.array(axis)
 
 
@@ -335,7 +337,7 @@ def _place(body: Body, part: Part) -> str:
     return body.name if len(body.parts) == 1 else f"{body.name}/{part.name}"
 
 
-def _extend(draft: Draft, stage: str, checks: list[Check] | tuple[Check, ...], **changes: object) -> Draft | Rejection:
+def extend(draft: Draft, stage: str, checks: Sequence[Check], **changes: object) -> Draft | Rejection:
     """Return the draft with more evidence, or the rejection that the first failed check demands."""
     for check in () if draft.whole else checks:
         if check.verdict in (Verdict.FAIL, Verdict.UNDECIDED):

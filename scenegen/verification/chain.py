@@ -69,18 +69,27 @@ def read_file(request: VerifyRequest, config: SurfaceConfig) -> Draft | Rejectio
             surfaces = tuple(_solidified(mesh, options, altered) for mesh in surfaces)
         except (AssetError, PhysicsError) as error:
             return Rejection("read", "no solid to be made", np.nan, None, "", str(error))
-    return _judged_solid(draft, surfaces, link, options, config, altered)
+    return judge_solid(draft, surfaces, link, options, config, altered)
 
 
-def _judged_solid(
+def judge_solid(
     draft: Draft,
     surfaces: tuple[Mesh, ...],
     link: UrdfLink | None,
     options: VerifyOptions,
     config: SurfaceConfig,
     altered: list[str],
-) -> Draft:
-    """Return the draft with geometry and mass judged, and with a model where there is a solid with a mass."""
+) -> Draft | Rejection:
+    """Judge geometry and mass; the draft has a model where there is a solid with a mass.
+
+    Args:
+        draft: Names the object.
+        surfaces: Boundary of each part [m].
+        link: What a URDF declares; None where mass and hulls are to be made.
+        options: Material, and whether the inertia is derived.
+        config: Limits.
+        altered: What was altered before.
+    """
     name, material = draft.request.family, find_material(options.material)
     bounds = np.stack([mesh.bounds for mesh in surfaces])
     low, high = bounds[:, 0].min(axis=0), bounds[:, 1].max(axis=0)
@@ -108,7 +117,7 @@ def _judged_solid(
         checks += check_mass(body, config=config.mass)
         model = Model(name, (body,))
     broken = any(check.id in ("G1", "G2", "G3") and check.verdict is Verdict.FAIL for check in checks)
-    return replace(draft, checks=tuple(checks), model=None if broken else model, fallbacks=tuple(altered))
+    return build.extend(draft, "read", checks, model=None if broken else model, fallbacks=tuple(altered))
 
 
 def _declared(
@@ -223,7 +232,7 @@ def cover(draft: Draft, config: HullConfig) -> Draft | Rejection:
         error = measure_hulls(whole, [hull.mesh for hull in body.hulls], body=body.name, config=config.limits)
     except HullError as fault:
         return _without_model(draft, str(fault))
-    return replace(draft, checks=draft.checks + tuple(hull_checks(error, config=config.limits)))
+    return build.extend(draft, "hulls", hull_checks(error, config=config.limits))
 
 
 def _without_model(draft: Draft, why: str) -> Draft:

@@ -1,17 +1,21 @@
-"""Reference solids: meshes whose volume, centre of mass and inertia are known in closed form.
+"""Ground truth: solids whose volume, centre of mass and inertia are known in closed form.
 
-`exact` solids are polyhedra and the stated numbers hold to rounding; for the others (sphere, torus, hemisphere) they
-are those of the smooth body, which the mesh approaches from inside as the square of its segment length.
+The verifier is judged by them (`scenegen selftest`), and every part of it is tested on them. `exact` solids are
+polyhedra and the stated numbers hold to rounding; for the others (sphere, torus, hemisphere) they are those of the
+smooth body, which the mesh approaches from inside as the square of its segment length.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from physics.mass import MassProperties
 from physics.mesh import Mesh
+
+Z = (0.0, 0.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +33,20 @@ class Solid:
     exact: bool
     """True when the mesh has exactly these values, False when it approximates a smooth body."""
     genus: int = 0
+    symmetry_axis: tuple[float, float, float] | None = None
+    """Unit axis of revolution, where there is one."""
+
+    def sized(self, size: float) -> Solid:
+        """Return the solid scaled to a largest extent [m]."""
+        scale = size / float(self.mesh.extents.max())
+        mesh = Mesh(scale * self.mesh.vertices, self.mesh.faces)
+        return replace(
+            self, mesh=mesh, volume=scale**3 * self.volume, com=scale * self.com, inertia=scale**5 * self.inertia
+        )
+
+    def mass_properties(self, density: float) -> MassProperties:
+        """Return the closed forms for a homogeneous body [kg, m, kg m^2]."""
+        return MassProperties(density * self.volume, self.com, density * self.inertia)
 
 
 def box(extents: tuple[float, float, float] = (0.1, 0.06, 0.03)) -> Solid:
@@ -64,7 +82,7 @@ def cylinder(radius: float = 0.03, height: float = 0.1, segments: int = 64) -> S
     ix = second * height + v * height**2 / 12
     mesh = revolve(np.array([[0, 0], [radius, 0], [radius, height], [0, height]]), segments)
     com = np.array([0, 0, height / 2])
-    return Solid("cylinder", mesh, v, com, np.diag([ix, ix, 2 * second * height]), exact=True)
+    return Solid("cylinder", mesh, v, com, np.diag([ix, ix, 2 * second * height]), exact=True, symmetry_axis=Z)
 
 
 def cone(radius: float = 0.04, height: float = 0.1, segments: int = 64) -> Solid:
@@ -74,7 +92,7 @@ def cone(radius: float = 0.04, height: float = 0.1, segments: int = 64) -> Solid
     ix = second * height / 5 + 3 / 80 * v * height**2
     mesh = revolve(np.array([[0, 0], [radius, 0], [0, height]]), segments)
     com = np.array([0, 0, height / 4])
-    return Solid("cone", mesh, v, com, np.diag([ix, ix, 2 * second * height / 5]), exact=True)
+    return Solid("cone", mesh, v, com, np.diag([ix, ix, 2 * second * height / 5]), exact=True, symmetry_axis=Z)
 
 
 def sphere(radius: float = 0.05, segments: int = 64) -> Solid:
@@ -82,7 +100,7 @@ def sphere(radius: float = 0.05, segments: int = 64) -> Solid:
     angle = np.linspace(-math.pi / 2, math.pi / 2, segments // 2 + 1)
     mesh = revolve(radius * np.stack([_snap(np.cos(angle)), np.sin(angle)], axis=1), segments)
     v = 4 / 3 * math.pi * radius**3
-    return Solid("sphere", mesh, v, np.zeros(3), 0.4 * v * radius**2 * np.eye(3), exact=False)
+    return Solid("sphere", mesh, v, np.zeros(3), 0.4 * v * radius**2 * np.eye(3), exact=False, symmetry_axis=Z)
 
 
 def hemisphere(radius: float = 0.05, segments: int = 256) -> Solid:
@@ -93,7 +111,7 @@ def hemisphere(radius: float = 0.05, segments: int = 256) -> Solid:
     v = 2 / 3 * math.pi * radius**3
     ix = 83 / 320 * v * radius**2
     com = np.array([0, 0, 3 / 8 * radius])
-    return Solid("hemisphere", mesh, v, com, np.diag([ix, ix, 0.4 * v * radius**2]), exact=False)
+    return Solid("hemisphere", mesh, v, com, np.diag([ix, ix, 0.4 * v * radius**2]), exact=False, symmetry_axis=Z)
 
 
 def torus(major: float = 0.1, minor: float = 0.03, segments: int = 96) -> Solid:
@@ -103,7 +121,9 @@ def torus(major: float = 0.1, minor: float = 0.03, segments: int = 96) -> Solid:
     v = 2 * math.pi**2 * major * minor**2
     ix = v * (major**2 / 2 + 5 / 8 * minor**2)
     inertia = np.diag([ix, ix, v * (major**2 + 3 / 4 * minor**2)])
-    return Solid("torus", revolve(circle, segments, closed=True), v, np.zeros(3), inertia, exact=False, genus=1)
+    return Solid(
+        "torus", revolve(circle, segments, closed=True), v, np.zeros(3), inertia, exact=False, genus=1, symmetry_axis=Z
+    )
 
 
 def all_solids() -> tuple[Solid, ...]:
