@@ -136,7 +136,7 @@ def _executor(kind: ExecutorKind, address: str | None, workers: int | None) -> I
 def verify(
     paths: Annotated[
         list[Path],
-        typer.Argument(help="Meshes (OBJ, STL, PLY, OFF, GLB), URDFs, folders.", show_default=False),
+        typer.Argument(help="Meshes (OBJ, STL, PLY, OFF, GLB), URDF, MJCF, folders.", show_default=False),
     ],
     out: Annotated[Path, typer.Option("--out", help="Output folder. The same command again resumes there.")],
     material: Annotated[str, typer.Option(help="Material: friction, and density of meshes.")],
@@ -144,7 +144,7 @@ def verify(
     up: Annotated[str, typer.Option(help="Up axis of mesh files: z or y.")] = "z",
     density: Annotated[float | None, typer.Option(help="Density of meshes [kg/m^3]; else the material's.")] = None,
     derive_inertia: Annotated[
-        bool, typer.Option("--derive-inertia", help="Judge URDFs with the inertia of their solid; marked as altered.")
+        bool, typer.Option("--derive-inertia", help="Judge models with the inertia of their solid; marked as altered.")
     ] = False,
     solidify: Annotated[
         bool, typer.Option("--solidify", help="Judge the solid that an open mesh winds round; marked as altered.")

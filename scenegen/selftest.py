@@ -23,8 +23,8 @@ from scenegen.pipeline.store import Store
 from scenegen.provenance import code_digest
 from scenegen.run import STORE, Execute, measure_all_floors
 from scenegen.verification import chain
+from scenegen.verification.declared import DeclaredBody
 from scenegen.verification.request import VerifyOptions
-from scenegen.verification.urdf import UrdfLink
 
 SIZES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.3, 1.0)
 """Largest extents of the specimens [m]."""
@@ -132,7 +132,7 @@ def make_specimen(request: SpecimenRequest, config: SurfaceConfig) -> Draft | Re
         draft = replace(draft, symmetry_axis=solid.symmetry_axis)
     else:
         specimen = next(mutant for mutant in MUTANTS if mutant.name == request.case).make(request.size)
-    link = UrdfLink(body, ((specimen.surface,),), specimen.hulls, specimen.mass)
+    link = DeclaredBody(body, ((specimen.surface,),), specimen.hulls, specimen.mass)
     options = VerifyOptions(units="m", material=MATERIAL)
     return chain.judge_solid(draft, (specimen.surface,), link, options, config, [])
 

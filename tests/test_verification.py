@@ -68,6 +68,25 @@ FILES = {
 }
 
 
+def mjcf(*, inertia: float = 1.0, geom: str = 'type="mesh" mesh="box"', more: str = "") -> str:
+    moments = " ".join(f"{inertia * value:.17g}" for value in TRUE.values())
+    return f"""<mujoco>{more}<asset><mesh name="box" file="box.obj"/></asset><worldbody><body name="b"><freejoint/>
+    <inertial pos="0 0 0" mass="{MASS}" diaginertia="{moments}"/><geom {geom}/></body></worldbody></mujoco>"""
+
+
+MJCF = {
+    "mjcf_true": mjcf(),
+    "mjcf_box": mjcf(geom='type="box" size="0.03 0.02 0.05"'),
+    "mjcf_heavy": mjcf(inertia=1.02),
+    "mjcf_loop": mjcf(more='<include file="mjcf_loop.xml"/>'),
+    "mjcf_escape": mjcf().replace("box.obj", "../true/box.obj"),
+    "mjcf_missing": mjcf().replace("box.obj", "gone.obj"),
+    "mjcf_plane": mjcf(geom='type="ellipsoid" size="0.03 0.02 0.05"'),
+    "mjcf_two": mjcf().replace("</worldbody>", '<body><geom size="1"/></body></worldbody>'),
+    "mjcf_other": "<html/>",
+}
+
+
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One store, so that engine floors are measured once."""
@@ -82,6 +101,10 @@ def found(out: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Veri
         (folder / name).mkdir()
         box_file(folder / name)
         (folder / name / f"{name}.urdf").write_text(text)
+    for name, text in MJCF.items():
+        (folder / name).mkdir()
+        box_file(folder / name)
+        (folder / name / f"{name}.xml").write_text(text)
     meshes = folder / "meshes"
     meshes.mkdir()
     trimesh.creation.box(BOX).export(meshes / "solid.stl")
@@ -111,7 +134,7 @@ def failed(file: VerifiedFile) -> set[str]:
     return {check.id for check in file.findings if check.verdict is Verdict.FAIL}
 
 
-@pytest.mark.parametrize("name", ["true", "primitive", "solid", "good"])
+@pytest.mark.parametrize("name", ["true", "primitive", "solid", "good", "mjcf_true", "mjcf_box"])
 def test_what_is_right_passes_every_check_in_both_engines(found, name: str) -> None:
     file = found[name]
     assert file.verdict == "PASS", file.findings
@@ -129,6 +152,7 @@ def test_what_is_right_passes_every_check_in_both_engines(found, name: str) -> N
         ("millimetres", "G1"),
         ("open", "G2"),
         ("inverted", "G3"),
+        ("mjcf_heavy", "I4"),
     ],
 )
 def test_a_defect_is_named_by_its_check(found, name: str, identifier: str) -> None:
@@ -146,6 +170,12 @@ def test_a_defect_is_named_by_its_check(found, name: str, identifier: str) -> No
         ("truncated", "is no XML"),
         ("two_links", "2 links"),
         ("no_inertial", "has no <inertial>"),
+        ("mjcf_loop", "includes itself"),
+        ("mjcf_escape", "outside its folder"),
+        ("mjcf_missing", "MuJoCo refuses it"),
+        ("mjcf_plane", "is not one of"),
+        ("mjcf_two", "2 bodies"),
+        ("mjcf_other", "its root is <html>"),
         ("empty", "empty.stl"),
         ("garbage", "garbage.glb"),
         ("<b>markup|x", "not finite"),
@@ -232,9 +262,10 @@ def test_bad_calls_are_refused(tmp_path: Path) -> None:
     assert result.exit_code == 2 and "units" in result.output
 
 
-def test_meshes_beside_a_urdf_are_pieces_of_it(tmp_path: Path) -> None:
-    box_file(tmp_path)
+def test_meshes_that_a_model_names_are_pieces_of_it(tmp_path: Path) -> None:
     (tmp_path / "a.urdf").write_text(urdf())
-    (tmp_path / "loose").mkdir()
-    box_file(tmp_path / "loose")
-    assert [file.name for file in find_files([tmp_path])] == ["a.urdf", "box.obj"]
+    for place in (tmp_path, tmp_path / "below"):
+        place.mkdir(exist_ok=True)
+        box_file(place)
+    trimesh.creation.box(BOX).export(tmp_path / "below" / "other.obj")
+    assert [file.name for file in find_files([tmp_path])] == ["a.urdf", "other.obj"]

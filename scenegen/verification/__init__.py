@@ -1,1 +1,1 @@
-"""Verification of assets from anywhere: meshes and URDF files are judged as they are, by the checks of our own."""
+"""Verification of assets from anywhere: meshes, URDF and MJCF files go through the checks of our own, as they are."""

@@ -35,8 +35,10 @@ from scenegen.assets.build import AssetRequest, BatteryConfig, Draft, SurfaceCon
 from scenegen.assets.certificate import Certificate, drop_rows, floor_rows
 from scenegen.errors import AssetError
 from scenegen.pipeline.stage import Rejection
+from scenegen.verification.declared import DeclaredBody
+from scenegen.verification.mjcf import read_mjcf
 from scenegen.verification.request import LARGEST_FILE, METRES, UNITLESS, VerifyOptions, VerifyRequest
-from scenegen.verification.urdf import UrdfLink, read_urdf
+from scenegen.verification.urdf import read_urdf
 
 Y_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 """Turns y up into z up."""
@@ -53,10 +55,7 @@ def read_file(request: VerifyRequest, config: SurfaceConfig) -> Draft | Rejectio
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise AssetError(f"{path} has more than {LARGEST_FILE >> 20} MiB")
-        if path.suffix.lower() == ".urdf":
-            link = read_urdf(path, _objects)
-        else:
-            link = None
+        link = _declared_body(path)
         seen = (_mesh_of(path, options),) if link is None else tuple(_joined(objects) for objects in link.visuals)
         surfaces = _united(link, altered) if link is not None and options.derive_inertia else seen
         if sum(len(mesh.faces) for mesh in surfaces) > MOST_FACES:
@@ -75,7 +74,7 @@ def read_file(request: VerifyRequest, config: SurfaceConfig) -> Draft | Rejectio
 def judge_solid(
     draft: Draft,
     surfaces: tuple[Mesh, ...],
-    link: UrdfLink | None,
+    link: DeclaredBody | None,
     options: VerifyOptions,
     config: SurfaceConfig,
     altered: list[str],
@@ -121,7 +120,7 @@ def judge_solid(
 
 
 def _declared(
-    link: UrdfLink, whole: list[MassProperties], offset: np.ndarray, options: VerifyOptions, altered: list[str]
+    link: DeclaredBody, whole: list[MassProperties], offset: np.ndarray, options: VerifyOptions, altered: list[str]
 ) -> MassProperties:
     """Return the mass that a URDF declares, in the frame of the model; with the inertia of its solid where asked."""
     declared = MassProperties(link.mass.mass, link.mass.com + offset, link.mass.inertia)
@@ -151,7 +150,7 @@ def _joined(meshes: Sequence[Mesh]) -> Mesh:
     return weld(Mesh(np.concatenate([mesh.vertices for mesh in meshes]), np.concatenate(faces).astype(np.int32)))
 
 
-def _united(link: UrdfLink, altered: list[str]) -> tuple[Mesh, ...]:
+def _united(link: DeclaredBody, altered: list[str]) -> tuple[Mesh, ...]:
     """Return the visual elements, each as the exact union of its objects where they are closed solids."""
     surfaces = []
     for objects in link.visuals:
@@ -164,6 +163,13 @@ def _united(link: UrdfLink, altered: list[str]) -> tuple[Mesh, ...]:
                 pass  # an object that is closed and yet no solid: judged as it is, and G3 or G4 says so
         surfaces.append(solid)
     return tuple(surfaces)
+
+
+def _declared_body(path: Path) -> DeclaredBody | None:
+    """Return what a model file declares; None for a mesh."""
+    if path.suffix.lower() == ".urdf":
+        return read_urdf(path, _objects)
+    return read_mjcf(path) if path.suffix.lower() == ".xml" else None
 
 
 def _objects(path: Path) -> list[Mesh]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +21,9 @@ MESHES = (".obj", ".stl", ".ply", ".off", ".glb", ".gltf")
 """Mesh formats that are read, by ending."""
 UNITLESS = (".obj", ".stl", ".ply", ".off")
 """Formats that say neither unit nor up axis."""
-FORMATS = (*MESHES, ".urdf")
+MODELS = (".urdf", ".xml")
+"""Formats that declare mass and collision geometry: URDF and MJCF."""
+FORMATS = (*MESHES, *MODELS)
 LARGEST_FILE = 512 * 2**20
 """Larger files are refused [byte]."""
 
@@ -38,7 +41,7 @@ class VerifyOptions:
     density: float | None = None
     """Density of meshes [kg/m^3]; None for that of the material."""
     derive_inertia: bool = False
-    """Judge a URDF with the inertia of its visual solid at the declared mass; marked as altered."""
+    """Judge a URDF or MJCF with the inertia of its visual solid at the declared mass; marked as altered."""
     solidify: bool = False
     """Judge the solid that an open or self-crossing mesh winds round; marked as altered."""
     resolution: int = 96
@@ -57,7 +60,7 @@ class VerifyRequest:
     item_id: str
     path: str
     content: str
-    """SHA-256 of the file and, for a URDF, of the files beside it: a changed file is judged anew."""
+    """SHA-256 of the file and, for a model, of the files beside and below it: a changed file is judged anew."""
     seed: int
     options: VerifyOptions
 
@@ -72,9 +75,7 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         if path.is_dir():
             inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in FORMATS and file.is_file())
-            # A mesh beside a URDF of the same folder is a piece of it, not an asset.
-            urdfs = {file.parent for file in inside if file.suffix.lower() == ".urdf"}
-            inside = [file for file in inside if file.suffix.lower() == ".urdf" or file.parent not in urdfs]
+            inside = _without_pieces(inside)
             if not inside:
                 raise ConfigError(f"{path} holds no file that can be judged; formats: {', '.join(FORMATS)}")
             found += inside
@@ -85,6 +86,21 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
         else:
             found.append(path)
     return list(dict.fromkeys(found))
+
+
+def _without_pieces(files: list[Path]) -> list[Path]:
+    """Leave out meshes that a model beside or above them names: they are pieces of it, and judged with it."""
+    named: dict[Path, bytes] = {}
+    for file in files:
+        if file.suffix.lower() in MODELS:
+            with contextlib.suppress(OSError):  # an unreadable model gets its own row
+                named[file.parent] = named.get(file.parent, b"") + file.read_bytes()
+    return [
+        file
+        for file in files
+        if file.suffix.lower() in MODELS
+        or not any(file.name.encode() in named[folder] for folder in file.parents if folder in named)
+    ]
 
 
 def make_requests(paths: Sequence[Path], options: VerifyOptions, *, seed: int = 0) -> list[VerifyRequest]:
@@ -106,9 +122,9 @@ def make_requests(paths: Sequence[Path], options: VerifyOptions, *, seed: int = 
 def _content(path: Path) -> str:
     """Return a hash of what a file says; of an unreadable one, of that."""
     sha = hashlib.sha256()
-    files = sorted(path.parent.iterdir()) if path.suffix.lower() == ".urdf" else [path]
+    files = sorted(path.parent.rglob("*")) if path.suffix.lower() in MODELS else [path]
     for file in files:
-        if file.is_file() and (file == path or file.suffix.lower() in MESHES):
+        if file.is_file() and (file == path or file.suffix.lower() in (*MESHES, ".xml")):
             try:
                 sha.update(file.name.encode() + b"\0" + file.read_bytes())
             except OSError as error:

@@ -14,6 +14,7 @@ from physics.mass import MassProperties
 from physics.mesh import Mesh
 from physics.pose import Pose
 from scenegen.errors import AssetError
+from scenegen.verification.declared import DeclaredBody
 
 ReadMesh = Callable[[Path], list[Mesh]]
 """Returns the named objects of a mesh file, each as a mesh."""
@@ -21,19 +22,7 @@ ROUND_SIDES = 32
 """Sides of the prism that stands for a cylinder or a sphere's equator [1]; a hull keeps 64 vertices."""
 
 
-@dataclass(frozen=True, eq=False)
-class UrdfLink:
-    """The one link of a rigid object, in its own frame."""
-
-    name: str
-    visuals: tuple[tuple[Mesh, ...], ...]
-    """Objects of every visual element [m]."""
-    hulls: tuple[Mesh, ...]
-    """Objects of the collision elements, of which engines take the convex hull each [m]."""
-    mass: MassProperties
-
-
-def read_urdf(path: Path, read: ReadMesh) -> UrdfLink:
+def read_urdf(path: Path, read: ReadMesh) -> DeclaredBody:
     """Return the link of a URDF.
 
     Raises:
@@ -51,7 +40,7 @@ def read_urdf(path: Path, read: ReadMesh) -> UrdfLink:
     for what, found in (("visual", visuals), ("collision", hulls)):
         if not found:
             raise AssetError(f"{path}: link {link.get('name')!r} has no {what} geometry")
-    return UrdfLink(link.get("name") or "link", visuals, hulls, _mass(path, link))
+    return DeclaredBody(link.get("name") or "link", visuals, hulls, _mass(path, link))
 
 
 def _parse(path: Path) -> ElementTree.Element:
