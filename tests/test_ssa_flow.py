@@ -26,7 +26,15 @@ from generators.ssa.flow import (
 from generators.ssa.model import LearnedModel
 from generators.ssa.presets import COARSE_REACH, PRESETS
 from generators.ssa.sparse_tensor import SparseTensor
-from generators.ssa.structure import active_cells, distance_at, patchify, structure_of, unpatchify
+from generators.ssa.structure import (
+    active_cells,
+    compand,
+    distance_at,
+    expand_distance,
+    patchify,
+    structure_of,
+    unpatchify,
+)
 from generators.ssa.transformer import Attention
 
 
@@ -146,11 +154,21 @@ def test_patches_and_structure_round_trip() -> None:
     cells = (torch.rand(2, 8, 8, 8, generator=torch.Generator().manual_seed(1)) > 0.8).nonzero().int()
     data = structure_of(cells, 9 * torch.ones(2, 8, 8, 8))
     assert torch.equal(active_cells(data), cells)
-    assert data[:, 1].max() == 1 and COARSE_REACH > 1
+    assert data[:, 1].max() == pytest.approx(1) and COARSE_REACH > 1
     ramp = torch.arange(8.0).expand(2, 8, 8, 8) - 3
     wanted = (cells[:, 3] - 3.0).clamp(max=COARSE_REACH)
     assert torch.equal(distance_at(cells, ramp), wanted)
-    assert torch.equal(distance_at(cells, structure_of(cells, ramp)[:, 1], unit=COARSE_REACH), wanted)
+    torch.testing.assert_close(distance_at(cells, expand_distance(structure_of(cells, ramp)[:, 1])), wanted)
+
+
+def test_companding_spreads_small_distances_and_is_inverted():
+    distance = torch.linspace(-6, 6, 1001, dtype=torch.float64)
+    spread = compand(distance)
+    assert (spread.diff() >= 0).all() and spread.abs().max() == 1 and compand(torch.zeros(1)) == 0
+    torch.testing.assert_close(expand_distance(spread), distance.clamp(-COARSE_REACH, COARSE_REACH))
+    torch.testing.assert_close(expand_distance(3 * spread.sign()), COARSE_REACH * spread.sign())
+    small = torch.tensor(1e-4, dtype=torch.float64)
+    assert compand(small) / small > 5 / COARSE_REACH  # against a straight line over the reach
 
 
 @pytest.mark.parametrize("attention", ["ssa", "window", "full"])

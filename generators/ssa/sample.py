@@ -15,9 +15,9 @@ from generators.ssa.condition import Condition
 from generators.ssa.field import FieldConfig, FieldVolume, SampledField, field_volume
 from generators.ssa.flow import SamplerConfig, VelocityField, euler_sample, guided, lattice_noise, schedule
 from generators.ssa.model import LearnedModel
-from generators.ssa.presets import BAND, COARSE_REACH
+from generators.ssa.presets import BAND
 from generators.ssa.sparse_tensor import SparseTensor
-from generators.ssa.structure import CHANNELS, active_cells, distance_at
+from generators.ssa.structure import CHANNELS, active_cells, distance_at, expand_distance
 
 __all__ = ["FieldConfig", "FieldVolume", "SampledField", "field_volume", "sample_fields", "sample_volume"]
 
@@ -69,10 +69,11 @@ def sample_fields(
     condition = Condition.of([model.index_of(family) for family in families], extents).to(model.device)
     structure = _sample_structure(model, condition, seeds, config)
     cells = active_cells(structure)
-    known = distance_at(cells, structure[:, 1], unit=COARSE_REACH)
+    distance = expand_distance(structure[:, 1])
+    known = distance_at(cells, distance)
     latent = _sample_latent(model, cells, known, condition, seeds, config)
     nodes, values = _decoded(model, latent)
-    coarse = (structure[:, 1].clamp(-1, 1) * COARSE_REACH).cpu().numpy()
+    coarse = distance.cpu().numpy()
     bounds = np.searchsorted(nodes[:, 0], np.arange(len(seeds) + 1))
     return [
         SampledField(
