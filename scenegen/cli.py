@@ -179,6 +179,33 @@ def _verify(paths: list[Path], out: Path, given: dict[str, Any], executor: Execu
     return DONE if all(file.accepted for file in found) else NOT_CERTIFIED
 
 
+@app.command(epilog="Example: scenegen report out/demo")
+def report(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Output folder of 'run' or 'verify'.", show_default=False)
+    ],
+) -> None:
+    """Write a report of a run or a verification that opens in a browser, from disk, without a network.
+
+    Writes DIR/report: index.html, and the same as JSON with its schema, parquet, Markdown and JUnit XML.
+    """
+    raise typer.Exit(_guarded(lambda: _report(folder)))
+
+
+def _report(folder: Path) -> int:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from scenegen.reports.report import write_report
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("assets", total=None)
+        written = write_report(folder, progress=lambda done, of: bar.update(task, completed=done, total=of))
+    for path in (*written.written, written.page):
+        typer.echo(f"wrote {path}")
+    return DONE
+
+
 @app.command(epilog="Example: scenegen show out/demo/scenes/kitchen_table")
 def show(
     path: Annotated[Path, typer.Argument(help="Folder of an asset or a scene, or an MJCF file.", show_default=False)],

@@ -21,6 +21,7 @@ from scenegen.assets.publish import PublishConfig, PublishedAsset, find_damage
 from scenegen.config import ExecutorConfig, RunConfig, configure_stages
 from scenegen.errors import ScenegenError
 from scenegen.pipeline.observer import Observer
+from scenegen.pipeline.outcomes import keep_outcomes
 from scenegen.pipeline.stage import Finished, Item, Outcome, Rejected, Stage
 from scenegen.pipeline.store import Store
 from scenegen.provenance import code_digest, config_digest
@@ -98,6 +99,7 @@ def run(config: RunConfig, out: Path, execute: Execute, observer: Observer) -> R
         store,
         observer,
     )
+    keep_outcomes(store, asset_stages(config, floors, out), outcomes)
     assets = owned_assets(outcomes)
     scenes = complete_folders(
         SCENE,

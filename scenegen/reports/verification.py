@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from physics.check import Check
+from scenegen.reports.junit import Case, junit_xml
+from scenegen.reports.markdown import markdown_table
+from scenegen.reports.report_entry import describe_check
 from scenegen.verification.verify import VerifiedFile
 
 SCHEMA_VERSION = 1
@@ -38,7 +38,7 @@ def verification_rows(found: Sequence[VerifiedFile]) -> list[dict[str, Any]]:
             "altered": list(file.certificate.fallbacks) if file.certificate else [],
             "notes": list(file.certificate.notes) if file.certificate else [],
             "missing": list(file.certificate.missing) if file.certificate else [],
-            "findings": [_check_row(check) for check in file.findings],
+            "findings": [describe_check(check) for check in file.findings],
             "checks": len(file.certificate.checks) if file.certificate else 0,
         }
         for file in found
@@ -81,30 +81,27 @@ def print_verification(found: Sequence[VerifiedFile], console: Console) -> None:
 
 def markdown_summary(found: Sequence[VerifiedFile]) -> str:
     """Return totals, the commonest defects and every file that is not accepted, for a pull request."""
-    lines = ["# Verification", "", "| verdict | files |", "|---|---|"]
-    lines += [f"| {verdict} | {count} |" for verdict, count in _totals(found)]
-    defects = commonest_defects(found)[:COMMONEST]
-    if defects:
-        lines += ["", "| failed check | files |", "|---|---|"]
-        lines += [f"| {_cell(name)} | {count} |" for name, count in defects]
-    refused = [file for file in found if not file.accepted]
-    if refused:
-        lines += ["", "| file | verdict | worst finding |", "|---|---|---|"]
-        lines += [f"| {_cell(file.path.name)} | {file.verdict} | {_cell(_worst(file))} |" for file in refused]
-    return "\n".join(lines) + "\n"
+    refused = [(file.path.name, file.verdict, _worst(file)) for file in found if not file.accepted]
+    tables = (
+        markdown_table(("verdict", "files"), _totals(found)),
+        markdown_table(("failed check", "files"), commonest_defects(found)[:COMMONEST]),
+        markdown_table(("file", "verdict", "worst finding"), refused),
+    )
+    return "\n".join(["# Verification", *(line for table in tables if table for line in ("", *table))]) + "\n"
 
 
 def junit(found: Sequence[VerifiedFile]) -> bytes:
     """Return JUnit XML: a test case for each file, failed where it is not accepted."""
-    bad = [file for file in found if not file.accepted]
-    suite = ElementTree.Element("testsuite", name="scenegen verify", tests=str(len(found)), failures=str(len(bad)))
-    for file in found:
-        case = ElementTree.SubElement(suite, "testcase", classname=_printable(str(file.path.parent)))
-        case.set("name", _printable(file.path.name))
-        if not file.accepted:
-            failure = ElementTree.SubElement(case, "failure", message=_printable(f"{file.verdict}: {_worst(file)}"))
-            failure.text = "\n".join(_printable(check.describe()) for check in file.findings)
-    return ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
+    cases = [
+        Case(
+            str(file.path.parent),
+            file.path.name,
+            "" if file.accepted else f"{file.verdict}: {_worst(file)}",
+            tuple(check.describe() for check in file.findings),
+        )
+        for file in found
+    ]
+    return junit_xml("scenegen verify", cases)
 
 
 def _totals(found: Sequence[VerifiedFile]) -> list[tuple[str, int]]:
@@ -116,36 +113,3 @@ def _worst(file: VerifiedFile) -> str:
     if file.certificate is None:
         return file.reason
     return file.findings[0].describe() if file.findings else "; ".join(file.certificate.fallbacks)
-
-
-def _check_row(check: Check) -> dict[str, Any]:
-    """Return a check for JSON, which has no NaN."""
-
-    def number(value: float | None) -> float | None:
-        return float(value) if value is not None and math.isfinite(value) else None
-
-    return {
-        "id": check.id,
-        "verdict": check.verdict.value,
-        "name": check.name,
-        "value": number(check.value),
-        "limit": number(check.limit),
-        "unit": check.unit,
-        "body": check.body,
-        "engine": check.engine,
-        "detail": check.detail,
-        "fix": check.fix,
-    }
-
-
-def _cell(text: str) -> str:
-    """Return text for a cell of a Markdown table: one line, nothing taken for markup."""
-    plain = _printable(text).replace("\n", " ").replace("\\", "\\\\")
-    for mark in "|<>*_`[]":
-        plain = plain.replace(mark, f"\\{mark}")
-    return plain
-
-
-def _printable(text: str) -> str:
-    """Replace characters that XML does not allow."""
-    return "".join(c if c in "\t\n\r" or (c >= " " and not "\ud800" <= c <= "\udfff") else "\ufffd" for c in text)

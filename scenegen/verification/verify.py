@@ -13,6 +13,7 @@ from physics.hulls import HullConfig
 from scenegen.assets.build import BatteryConfig, Draft, SurfaceConfig
 from scenegen.assets.certificate import Certificate
 from scenegen.pipeline.observer import Observer
+from scenegen.pipeline.outcomes import keep_outcomes
 from scenegen.pipeline.stage import Finished, Item, Outcome, Quarantined, Rejected, Stage
 from scenegen.pipeline.store import Store
 from scenegen.provenance import code_digest
@@ -75,7 +76,9 @@ def verify_files(
     floors = measure_all_floors(DropConfig(), store, execute, observer)
     battery = BatteryConfig(ground=GROUND, drop=DropConfig(), floors=floors)
     items = [Item(request.item_id, request) for request in requests]
-    outcomes = execute(verify_stages(battery), items, store, observer=observer)
+    stages = verify_stages(battery)
+    outcomes = execute(stages, items, store, observer=observer)
+    keep_outcomes(store, stages, outcomes)
     return [_found(request, outcomes) for request in requests]
 
 

@@ -1,0 +1,163 @@
+"""Report of `scenegen run`: certified assets from their folders, refused draws from the store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from scenegen.assets.asset import content_id
+from scenegen.assets.build import Draft
+from scenegen.assets.certificate import load_certificate
+from scenegen.assets.layout import ASSET_JSON, MODEL_URDF, MODEL_XML, THUMB_PNG, VISUAL_GLB
+from scenegen.assets.package import load_asset
+from scenegen.config import RunConfig, load_config
+from scenegen.errors import ReportError
+from scenegen.pipeline.outcomes import ItemTrail, read_outcomes
+from scenegen.pipeline.stage import Rejection
+from scenegen.pipeline.store import Store
+from scenegen.reports.junit import Case
+from scenegen.reports.report_entry import QUARANTINED, REJECTED, Entry
+from scenegen.reports.report_source import RUN, Source
+from scenegen.reports.report_verification import judged, rest_poses
+from scenegen.reports.summary import RESOLVED_CONFIG, SUMMARY, VERIFIED
+from scenegen.run import MANIFEST, REJECTIONS, STORE
+
+DRAFTING = ("generate", "surface", "hulls", "drop_mujoco", "drop_pybullet", "agreement")
+"""Stages that return a draft, in their order."""
+
+
+def read_run(folder: Path) -> Source:
+    """Return what a run made.
+
+    Raises:
+        ReportError: A table of the run is missing.
+        ConfigError: The configuration that lies in the folder cannot be read.
+    """
+    for name in (MANIFEST, REJECTIONS, RESOLVED_CONFIG):
+        if not (folder / name).is_file():
+            raise ReportError(f"{folder / name} is not there; run the same 'scenegen run' again, it resumes")
+    summary = json.loads((folder / SUMMARY).read_text("utf-8"))
+    config = load_config(folder / RESOLVED_CONFIG)
+    made, refused = _table(folder / MANIFEST), _table(folder / REJECTIONS)
+    store = Store(folder / STORE, create=False) if (folder / STORE).is_dir() else None
+    trails = {trail.item: trail for trail in (read_outcomes(store) if store else None) or ()}
+
+    def entries() -> Iterator[Entry]:
+        for row in made:
+            yield _certified(folder, row, config, store, trails.get(row["item_id"]))
+        for row in refused:
+            yield _rejected(row, config, store, trails.get(row["item_id"]))
+        for row in summary["quarantined"]:
+            yield Entry(
+                id=row["item"],
+                name=row["item"],
+                group="",
+                status=QUARANTINED,
+                reason=f"stage {row['stage']} broke twice: {row['error'].strip()[-400:]}",
+            )
+
+    def funnel(rows: list[dict[str, Any]]) -> list[tuple[str, int]]:
+        left = summary["generated"]
+        steps = [("requested", summary["requested"]), ("drawn", left)]
+        broken = [row["stage"] for row in summary["quarantined"]]
+        for stage in (*DRAFTING, "certify", "publish"):
+            left -= sum(row["stage"] == stage for row in refused) + broken.count(stage)
+            steps.append((f"after {stage}", left))
+        return [*steps, ("certified", summary["certified"])]
+
+    return Source(
+        kind=RUN,
+        name=summary["name"],
+        entries=entries,
+        count=len(made) + len(refused) + len(summary["quarantined"]),
+        funnel=funnel,
+        reasons=lambda rows: list(summary["rejected"].items()) + _broken(summary),
+        cases=lambda rows: _cases(rows, summary["scenes"]),
+        versions=summary["versions"],
+        scenes=summary["scenes"],
+    )
+
+
+def _table(path: Path) -> list[dict[str, Any]]:
+    from pyarrow import parquet
+
+    return parquet.read_table(path).to_pylist()
+
+
+def _certified(
+    folder: Path, row: dict[str, Any], config: RunConfig, store: Store | None, trail: ItemTrail | None
+) -> Entry:
+    place = folder / row["folder"]
+    asset = load_asset(place)
+    certificates = sorted(place.glob("certificate_*.json"), key=lambda path: path.stat().st_mtime)
+    if not certificates:
+        raise ReportError(f"{place} holds no certificate; run the same 'scenegen run' again, it resumes")
+    named = {"asset.json": ASSET_JSON, "MJCF": MODEL_XML, "URDF": MODEL_URDF, "GLB": VISUAL_GLB}
+    files = [*named.items(), ("certificate", certificates[-1].name)]
+    draft = _draft(store, trail)
+    kept = draft is not None and draft.model is not None and content_id(draft.model) == asset.asset_id
+    return Entry(
+        id=row["item_id"],
+        name=f"{row['category']} {row['item_id']}",
+        group=row["category"],
+        **judged(load_certificate(certificates[-1])),
+        model=asset.model,
+        drops=draft.drops if kept and draft is not None else (),
+        rest_poses=asset.rest_poses,
+        seed=row["seed"],
+        symmetry_axis=asset.symmetry_axis,
+        drop_config=config.drop,
+        picture=place / THUMB_PNG,
+        files=tuple((label, f"../{row['folder']}/{name}") for label, name in files),
+    )
+
+
+def _rejected(row: dict[str, Any], config: RunConfig, store: Store | None, trail: ItemTrail | None) -> Entry:
+    words = {key: row[key] for key in ("stage", "reason", "value", "limit", "unit", "message")}
+    words["value"] = float("nan") if words["value"] is None else words["value"]
+    draft = _draft(store, trail)
+    blueprint = draft.blueprint if draft is not None else None
+    return Entry(
+        id=row["item_id"],
+        name=f"{row['category']} {row['item_id']}",
+        group=row["category"],
+        status=REJECTED,
+        reason=row["message"] or row["reason"],
+        rejection=Rejection(**words),
+        model=draft.model if draft is not None else None,
+        checks=draft.checks if draft is not None else (),
+        drops=draft.drops if draft is not None else (),
+        rest_poses=rest_poses(draft) if draft is not None else (),
+        seed=row["seed"],
+        symmetry_axis=blueprint.bodies[0].symmetry_axis if blueprint is not None else None,
+        drop_config=config.drop,
+    )
+
+
+def _draft(store: Store | None, trail: ItemTrail | None) -> Draft | None:
+    """Return the last draft of an item, or None where the store does not hold one."""
+    if store is None or trail is None:
+        return None
+    kept = [trail.records[stage] for stage in DRAFTING if stage in trail.records]
+    return store.load(kept[-1], Draft) if kept else None
+
+
+def _broken(summary: dict[str, Any]) -> list[tuple[str, int]]:
+    count = len(summary["quarantined"])
+    return [("a stage broke twice", count)] if count else []
+
+
+def _cases(rows: Sequence[dict[str, Any]], scenes: dict[str, str]) -> list[Case]:
+    """Return a case for each object that was asked for, failed where every draw of it was refused, and each scene."""
+    places: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        places.setdefault(row["id"].partition("_draw_")[0], []).append(row)
+    cases = []
+    for place, draws in sorted(places.items()):
+        certified = any(row["accepted"] for row in draws)
+        failure = "" if certified else f"{draws[-1]['status']}: {draws[-1]['worst']}"
+        cases.append(Case(draws[-1]["group"], place, failure, tuple(f"{row['id']}: {row['worst']}" for row in draws)))
+    cases += [Case("scene", name, "" if state == VERIFIED else state) for name, state in sorted(scenes.items())]
+    return cases

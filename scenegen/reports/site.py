@@ -1,0 +1,173 @@
+"""The files that a browser opens from disk: pages, data as scripts, pictures, and the libraries beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from physics.model import Model
+from physics.pose import Pose
+from scenegen.errors import ReportError
+from scenegen.pipeline.store import write_atomic
+from scenegen.reports.meanings import meaning_of
+from scenegen.reports.render import RenderConfig, render_model
+from scenegen.reports.replay import replay_drops
+from scenegen.reports.report_entry import Entry, describe_check, finite
+from scenegen.reports.web_scene import web_scene
+
+WEB = Path(__file__).parent / "web"
+"""Pages, scripts and libraries in the package."""
+PAGES = ("index.html", "asset.html")
+SCRIPTS = ("style.css", "page.js", "index.js", "charts.js", "table.js", "asset.js", "view.js")
+LIBRARIES = ("three.min.js", "plot.min.js", "table.min.js", "LICENSES.txt")
+DATA, PICTURES = "data", "pictures"
+"""Folders beside the pages."""
+SIDE = 112
+"""Side of a picture in the table, twice what it takes on the screen [pixels]."""
+FORMAT = 1
+"""Version of the data of a page: those of another version are made anew."""
+ID = re.compile(r"[A-Za-z0-9_]{1,100}")
+"""What identifiers look like, so that they can name files and stand in addresses."""
+
+
+class Site:
+    """The folder of one report. Costly parts are made once for each distinct asset, and kept while nothing changes."""
+
+    def __init__(self, out: Path):
+        self.page = out / PAGES[0]
+        self._out = out
+        self._scenes: dict[str, dict[str, Any] | None] = {}
+        for name in (DATA, PICTURES, "vendor"):
+            (out / name).mkdir(parents=True, exist_ok=True)
+        for name in (*PAGES, *SCRIPTS):
+            shutil.copyfile(WEB / name, out / name)
+        for name in LIBRARIES:
+            shutil.copyfile(WEB / "vendor" / name, out / "vendor" / name)
+        self._seen: set[str] = set()
+
+    def add(self, entry: Entry, row: dict[str, Any]) -> None:
+        """Write the page data and the picture of one asset.
+
+        Raises:
+            ReportError: Its identifier cannot name a file, or two assets share it.
+        """
+        if not ID.fullmatch(entry.id) or entry.id in self._seen:
+            raise ReportError(f"asset id {entry.id!r} is not unique letters, digits and '_'")
+        self._seen.add(entry.id)
+        key = entry_key(entry, row)
+        path = self._out / DATA / f"{entry.id}.js"
+        picture = self._out / PICTURES / f"{entry.id}.webp"
+        head = f"// {key}\n".encode()
+        if path.exists() and path.read_bytes()[: len(head)] == head and (picture.exists() or entry.model is None):
+            return
+        content = {**asset_content(entry, row), "scene": self._scene(entry), "picture": _draw(entry, picture)}
+        write_atomic(path, head + script("scenegenAsset", content))
+
+    def finish(self, content: dict[str, Any]) -> None:
+        """Write the data of the first page, and take away what belongs to assets that are no longer there."""
+        rows = [{key: row[key] for key in LEAN} for row in content["assets"]]
+        for row in rows:
+            row["picture"] = (self._out / PICTURES / f"{row['id']}.webp").exists()
+        lean = {**content, "assets": [list(row.values()) for row in rows], "columns": [*LEAN, "picture"]}
+        write_atomic(self._out / DATA / "index.js", script("scenegenReport", lean))
+        for folder in (DATA, PICTURES):
+            for path in (self._out / folder).iterdir():
+                if path.stem not in self._seen and path.name != "index.js":
+                    path.unlink()
+
+    def _scene(self, entry: Entry) -> dict[str, Any] | None:
+        key = entry_key(entry, {})
+        if key not in self._scenes:
+            self._scenes = {key: web_scene(entry, replay_drops(entry))}  # equal ones come in a row, if at all
+        return self._scenes[key]
+
+
+LEAN = ("id", "name", "group", "status", "accepted", "worst", "mass_kg", "size_m", "faces", "hulls", "engines")
+"""Fields of a row that the first page needs."""
+
+
+def entry_key(entry: Entry, row: dict[str, Any]) -> str:
+    """Return a hash of everything that the page of an asset shows."""
+    sha = hashlib.sha256(json.dumps([FORMAT, row, entry.symmetry_axis, entry.ground, entry.seed]).encode())
+    for body in entry.model.bodies if entry.model is not None else ():
+        for mesh in [part.surface for part in body.parts] + [hull.mesh for hull in body.hulls]:
+            sha.update(mesh.digest.encode())
+    if row:
+        sha.update(json.dumps([describe_check(check) for check in entry.checks]).encode())
+        sha.update(repr((entry.files, entry.engines)).encode())
+    for record in entry.drops:
+        for drop in record.drops:
+            sha.update(drop.start.X_WB.position.tobytes() + drop.start.X_WB.quaternion.tobytes())
+    return sha.hexdigest()
+
+
+def asset_content(entry: Entry, row: dict[str, Any]) -> dict[str, Any]:
+    """Return what the page of an asset shows beside its 3D view."""
+    return {
+        **{key: row[key] for key in row if key != "findings"},
+        "checks": [describe_check(check) for check in entry.checks],
+        "meanings": {check.id: meaning_of(check.id) for check in entry.checks},
+        "versions": [f"{name} {version}" for name, version in entry.engines],
+        "files": [{"label": label, "path": path} for label, path in entry.files],
+        "drops": describe_drops(entry),
+    }
+
+
+def describe_drops(entry: Entry) -> list[dict[str, Any]]:
+    """Return a line for each drop in each engine."""
+    kept = [(record.engine, drop) for record in entry.drops for drop in record.drops]
+    if not kept:
+        kept = [(row.engine, row) for row in entry.drop_rows]
+    return [
+        {
+            "engine": engine,
+            "start": drop.name,
+            "outcome": str(drop.outcome),
+            "settle_s": finite(drop.settle_seconds),
+            "depth_m": finite(drop.penetration),
+            "height_m": finite(getattr(drop, "com_height", None)),
+            "creep_m": finite(drop.creep_position),
+            "steps": drop.steps,
+        }
+        for engine, drop in kept
+    ]
+
+
+def script(function: str, value: Any) -> bytes:
+    """Return a script that hands a value to a function of the page.
+
+    Texts in it come from files of strangers: everything beyond ASCII, and "<", is escaped, so that nothing in them can
+    end the script or be read as markup, wherever it is put.
+    """
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return f"{function}({text.replace('<', chr(92) + 'u003c')});\n".encode("ascii")
+
+
+def _draw(entry: Entry, path: Path) -> bool:
+    """Write the picture of an asset; return whether there is one."""
+    from PIL import Image
+
+    if entry.picture is not None and entry.picture.exists():
+        image = Image.open(entry.picture).convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    elif entry.model is not None:
+        image = Image.fromarray(np.asarray(_portrait(entry.model, entry)))
+    else:
+        path.unlink(missing_ok=True)
+        return False
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=82, method=4)
+    write_atomic(path, buffer.getvalue())
+    return True
+
+
+def _portrait(model: Model, entry: Entry) -> np.ndarray:
+    upright = next((pose.X_WB for pose in entry.rest_poses if pose.upright), None)
+    pose: Pose | None = upright or (entry.rest_poses[0].X_WB if entry.rest_poses else None)
+    return render_model(model, X_WB=pose, width=SIDE, height=SIDE, config=RenderConfig()).color

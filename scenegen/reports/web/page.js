@@ -1,0 +1,93 @@
+// Shared by both pages: elements built from text, never from markup, and numbers for readers.
+"use strict";
+
+const Page = {
+  data: null,
+
+  // Return an element. Children are elements or texts; texts from files stay texts.
+  element(tag, attributes = {}, ...children) {
+    const made = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) {
+      if (value === undefined || value === null || value === false) continue;
+      if (name in made && typeof value !== "string") made[name] = value;
+      else made.setAttribute(name, value);
+    }
+    made.append(...children.filter((child) => child !== null && child !== undefined && child !== ""));
+    return made;
+  },
+
+  byId(id) {
+    return document.getElementById(id);
+  },
+
+  // Three digits, and no more zeros than a reader can take in.
+  number(value, digits = 3) {
+    if (value === null || value === undefined) return "–";
+    if (Number.isInteger(value) && Math.abs(value) < 1e6) return value.toLocaleString("en");
+    const size = Math.abs(value);
+    if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(digits - 1).replace("e+", "e");
+    return String(Number(value.toPrecision(digits)));
+  },
+
+  // A value with its unit; "1" is the unit of shares and counts, "L" the largest extent of the body.
+  quantity(value, unit) {
+    const text = Page.number(value);
+    return value === null || value === undefined || unit === "1" || !unit ? text : `${text} ${unit}`;
+  },
+
+  length(metres) {
+    if (metres === null || metres === undefined) return "–";
+    const size = Math.abs(metres);
+    if (size >= 1) return `${Page.number(metres)} m`;
+    return size >= 1e-3 || size === 0 ? `${Page.number(metres * 1e3)} mm` : `${Page.number(metres * 1e6)} µm`;
+  },
+
+  mass(kilograms) {
+    if (kilograms === null || kilograms === undefined) return "–";
+    return kilograms >= 1 ? `${Page.number(kilograms)} kg` : `${Page.number(kilograms * 1e3)} g`;
+  },
+
+  marks: { PASS: "✓", WARN: "!", UNDECIDED: "?", FAIL: "✕", unreadable: "⊘", rejected: "✕", quarantined: "⚠" },
+
+  // A verdict is told by word and sign, not by colour alone.
+  badge(status) {
+    const sign = Page.element("span", { "aria-hidden": "true" }, Page.marks[status] ?? "·");
+    return Page.element("span", { class: `badge ${status}` }, sign, status);
+  },
+
+  address(id) {
+    return `asset.html?id=${encodeURIComponent(id)}`;
+  },
+
+  // Memory of the table between pages; a browser may forbid it for files, and the page does without.
+  remember(key, value) {
+    try {
+      sessionStorage.setItem(`scenegen ${location.pathname.replace(/[^/]*$/, "")} ${key}`, JSON.stringify(value));
+    } catch {}
+  },
+
+  recall(key) {
+    try {
+      return JSON.parse(sessionStorage.getItem(`scenegen ${location.pathname.replace(/[^/]*$/, "")} ${key}`));
+    } catch {
+      return null;
+    }
+  },
+
+  load(source) {
+    return new Promise((resolve, reject) => {
+      const made = Page.element("script", { src: source });
+      made.addEventListener("load", resolve);
+      made.addEventListener("error", () => reject(new Error(`${source} cannot be read`)));
+      document.head.append(made);
+    });
+  },
+};
+
+// The data files call these.
+function scenegenReport(content) {
+  Page.data = content;
+}
+function scenegenAsset(content) {
+  Page.data = content;
+}
