@@ -7,8 +7,8 @@ MEANINGS: dict[str, str] = {
     "A wrong unit shows here first.",
     "G2": "The surface is closed: every edge joins exactly two faces and every corner one fan of them. "
     "Only a closed surface has an inside, and so a volume and a mass.",
-    "G3": "All faces look outwards. A flipped face or shell gives a wrong or negative volume, and engines and renderers "
-    "take its inside for its outside.",
+    "G3": "All faces look outwards. A flipped face or shell gives a wrong or negative volume, and engines "
+    "and renderers take its inside for its outside.",
     "G4": "The surface does not cut itself, so no volume is counted twice in the mass.",
     "G5": "The object is in one piece, without loose crumbs that would float along with it in a simulation.",
     "G6": "No face is so small or so thin that geometry algorithms lose their footing on it.",
@@ -16,13 +16,14 @@ MEANINGS: dict[str, str] = {
     "through from both sides.",
     "G8": "The object has as many handles and through-holes as its kind should have: none was closed or torn open.",
     "I1": "Mass over enclosed volume is a density that real materials have. A wrong unit or a guessed mass fails here.",
-    "I2": "Some rigid body has these moments of inertia: they are positive and no one exceeds the sum of the other two. "
-    "Engines refuse or silently change anything else.",
+    "I2": "Some rigid body has these moments of inertia: they are positive and no one exceeds the sum of the other "
+    "two. Engines refuse or silently change anything else.",
     "I3": "Centre of mass and inertia fit inside the shape: no mass lies where the object is not.",
-    "I4": "The declared mass, centre of mass and inertia are those of the solid with its density, by an exact integral.",
+    "I4": "The declared mass, centre of mass and inertia are those of the solid with its density, "
+    "by an exact integral.",
     "I5": "The engine really uses the declared mass, centre of mass and inertia: read back after loading.",
-    "H1": "Every hull is convex, has some width and few vertices, and there are not too many: what engines need for stable "
-    "and fast contacts.",
+    "H1": "Every hull is convex, has some width and few vertices, and there are not too many: what engines need for "
+    "stable and fast contacts.",
     "H2": "On average the hulls stand out little over the surface. Where they do, contact is felt before it is seen.",
     "H3": "On average little of the solid is left uncovered by hulls. Where it is, things reach into the object.",
     "H4": "The farthest that hulls and surface are apart anywhere, both ways.",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from physics.check import SEVERITY, Check, Verdict
-from physics.drop_record import Drop, DropConfig, DropRecord
+from physics.drop_record import Drop, DropConfig, DropRecord, Outcome
 from physics.model import Body, Model
 from scenegen.assets.asset import RestPose
 from scenegen.assets.certificate import DropSummary
@@ -162,10 +162,11 @@ def _engine_pairs(entry: Entry, body: Body | None) -> dict[str, list[float | Non
     found: dict[str, list[float | None]] = {"settle_s": [None, None], "depth_m": [None, None], "height_m": [None, None]}
     records = {record.engine: _settled(record.drops) for record in entry.drops}
     if not records:  # no records were kept, but the certificate has a summary of them
-        records = {
-            engine: {row.name: row for row in entry.drop_rows if row.engine == engine and row.settle_seconds >= 0}
-            for engine in {row.engine for row in entry.drop_rows}
-        }
+        # Its repeats at half the time step come last and must not take the place of the drops.
+        rows = [row for row in reversed(entry.drop_rows) if Outcome(row.outcome).settled]
+        records = {row.engine: {} for row in rows}
+        for row in rows:
+            records[row.engine] = {row.name: row} | {k: v for k, v in records[row.engine].items() if k != row.name}
     if any(engine not in records for engine in ENGINES):
         return found
     first, second = (records[engine] for engine in ENGINES)

@@ -24,8 +24,15 @@ from scenegen.reports.report_verification import judged, rest_poses
 from scenegen.reports.summary import RESOLVED_CONFIG, SUMMARY, VERIFIED
 from scenegen.run import MANIFEST, REJECTIONS, STORE
 
-DRAFTING = ("generate", "surface", "hulls", "drop_mujoco", "drop_pybullet", "agreement")
-"""Stages that return a draft, in their order."""
+DRAFTING = {
+    "generate": "drawn as a volume",
+    "surface": "with sound geometry and mass",
+    "hulls": "with sound hulls",
+    "drop_mujoco": "dropped in MuJoCo",
+    "drop_pybullet": "dropped in PyBullet",
+    "agreement": "with engines that agree",
+}
+"""Stages that return a draft, in their order, and what an object that they let through is."""
 
 
 def read_run(folder: Path) -> Source:
@@ -60,11 +67,11 @@ def read_run(folder: Path) -> Source:
 
     def funnel(rows: list[dict[str, Any]]) -> list[tuple[str, int]]:
         left = summary["generated"]
-        steps = [("requested", summary["requested"]), ("drawn", left)]
+        steps = [("requested", summary["requested"]), ("drawn, replacements included", left)]
         broken = [row["stage"] for row in summary["quarantined"]]
-        for stage in (*DRAFTING, "certify", "publish"):
+        for stage, label in DRAFTING.items():
             left -= sum(row["stage"] == stage for row in refused) + broken.count(stage)
-            steps.append((f"after {stage}", left))
+            steps.append((label, left))
         return [*steps, ("certified", summary["certified"])]
 
     return Source(

@@ -92,9 +92,9 @@ def _funnel(rows: list[dict[str, Any]]) -> list[tuple[str, int]]:
     read = [row for row in rows if row["status"] != UNREADABLE]
     solid = [row for row in read if row["asset_id"]]
     steps = [("files", len(rows)), ("readable", len(read)), ("a solid with mass", len(solid))]
-    for label, groups in (("geometry", "G"), ("and mass", "GI"), ("and hulls", "GIH")):
-        steps.append((f"{label} accepted", sum(not _failed(row, groups) for row in solid)))
-    return [*steps, ("accepted", sum(row["accepted"] for row in rows))]
+    for label, groups in (("geometry", "G"), ("mass", "GI"), ("hulls", "GIH")):
+        steps.append((f"with sound {label}", sum(not _failed(row, groups) for row in solid)))
+    return [*steps, ("accepted after drops in both engines", sum(row["accepted"] for row in rows))]
 
 
 def _failed(row: dict[str, Any], groups: str) -> bool:

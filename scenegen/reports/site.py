@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from physics.drop_record import Drop
 from physics.model import Model
 from physics.pose import Pose
+from scenegen.assets.certificate import DropSummary
 from scenegen.errors import ReportError
 from scenegen.pipeline.store import write_atomic
 from scenegen.reports.meanings import meaning_of
@@ -122,13 +124,17 @@ def asset_content(entry: Entry, row: dict[str, Any]) -> dict[str, Any]:
 
 def describe_drops(entry: Entry) -> list[dict[str, Any]]:
     """Return a line for each drop in each engine."""
-    kept = [(record.engine, drop) for record in entry.drops for drop in record.drops]
-    if not kept:
-        kept = [(row.engine, row) for row in entry.drop_rows]
+    kept: list[tuple[str, Drop | DropSummary, bool]] = []
+    for record in entry.drops:
+        kept += [(record.engine, drop, False) for drop in record.drops]
+        kept += [(record.engine, drop, True) for drop in record.repeats]
+    if not kept:  # a certificate lists the repeats of an engine after its other drops
+        names = [(row.engine, row.name) for row in entry.drop_rows]
+        kept = [(row.engine, row, names[i] in names[:i]) for i, row in enumerate(entry.drop_rows)]
     return [
         {
             "engine": engine,
-            "start": drop.name,
+            "start": f"{drop.name}, half the time step" if halved else drop.name,
             "outcome": str(drop.outcome),
             "settle_s": finite(drop.settle_seconds),
             "depth_m": finite(drop.penetration),
@@ -136,7 +142,7 @@ def describe_drops(entry: Entry) -> list[dict[str, Any]]:
             "creep_m": finite(drop.creep_position),
             "steps": drop.steps,
         }
-        for engine, drop in kept
+        for engine, drop, halved in kept
     ]
 
 

@@ -138,7 +138,7 @@ const AssetPage = {
     const row = (drop) => [drop.engine, drop.start, drop.outcome, drop.settle_s === null ? "–" : `${Page.number(drop.settle_s)} s`,
       Page.length(drop.depth_m), Page.length(drop.height_m), Page.length(drop.creep_m), Page.number(drop.steps)];
     Page.byId("drops").append(Page.element("table", {},
-      Page.element("thead", {}, Page.element("tr", {}, ...head.map((text) => Page.element("th", { scope: "col" }, text)))),
+      Page.element("thead", {}, Page.element("tr", {}, ...head.map((text, i) => Page.element("th", { scope: "col", class: i > 2 ? "figure" : "" }, text)))),
       Page.element("tbody", {}, ...asset.drops.map((drop) => Page.element("tr", {}, ...row(drop).map((text, i) =>
         Page.element("td", { class: i > 2 ? "figure" : "" }, text)))))));
   },

@@ -20,8 +20,9 @@ const Charts = {
     const add = (some) => {
       for (const spread of some) {
         const where = [spread.id, spread.name, spread.engine && `in ${spread.engine}`].filter(Boolean).join(" ");
-        const refused = spread.refused ? `, ${Page.number(spread.refused)} refused` : "";
-        Charts.place("spread-charts", where, `${Page.number(spread.assets)} measured${refused}`, (width) => Charts.histogram(spread, width));
+        const notes = [`${Page.number(spread.assets)} measured`, spread.refused && `${Page.number(spread.refused)} refused`,
+          spread.below && `${Page.number(spread.below)} near zero, left of the axis`];
+        Charts.place("spread-charts", where, notes.filter(Boolean).join(", "), (width) => Charts.histogram(spread, width));
       }
     };
     add(spreads.slice(0, Charts.featured));
@@ -76,7 +77,7 @@ const Charts = {
 
   scatter(pairs, label, width) {
     const values = pairs.flatMap(({ x, y }) => [x, y]);
-    if (!values.length) return Page.element("p", { class: "none" }, "no drops in both engines");
+    if (!values.length) return Page.element("p", { class: "none" }, "No drop settled in both engines, or the records were not kept.");
     const low = Math.min(...values) / 1.3;
     const high = Math.max(...values) * 1.3;
     const axis = { type: "log", domain: [low, high], grid: true, ticks: 4, tickFormat: (v) => Page.number(v, 2) };
@@ -115,8 +116,8 @@ const Charts = {
       width, height: 190, marginLeft: 40, marginTop: 24, marginBottom: 36, style: { background: "transparent" },
       x: { type: spread.logarithmic ? "log" : "linear", domain: [edges[0], edges.at(-1)], label, ticks: 4,
         tickFormat: (v) => Page.number(v, 2) },
-      y: { label: "assets", ticks: 3, grid: true },
-      marks: spread.below ? [...marks, Plot.text([`${Page.number(spread.below)} below`], { text: (d) => d, frameAnchor: "top-left", dy: -12, fill: "var(--muted)" })] : marks,
+      y: { label: "assets", ticks: 3, interval: 1, grid: true },
+      marks,
     });
   },
 };

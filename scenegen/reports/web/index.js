@@ -10,8 +10,8 @@ const Index = {
     Page.byId("kind").textContent = `scenegen ${report.kind}`;
     Page.byId("title").textContent = report.name;
     Index.headline(report, rows);
-    Index.bars("funnel", report.funnel.map(({ step, count }) => ({ label: step, count })), report.funnel[0]?.count);
-    Index.bars("reasons", report.reasons.map(({ reason, count }) => ({ label: reason, count })), null, 10);
+    Index.bars("funnel", report.funnel.map(({ step, count }) => ({ label: step, count })));
+    Index.bars("reasons", report.reasons.map(({ reason, count }) => ({ label: reason, count })), 10);
     Index.about(report);
     AssetTable.start(rows, report.kind);
     Charts.start(report, rows);
@@ -34,9 +34,9 @@ const Index = {
   },
 
   // Bars with a number each; those beyond `most` wait behind a button.
-  bars(id, entries, whole = null, most = Infinity) {
+  bars(id, entries, most = Infinity) {
     const list = Page.byId(id);
-    const largest = whole || Math.max(...entries.map((entry) => entry.count), 1);
+    const largest = Math.max(...entries.map((entry) => entry.count), 1);
     const made = entries.map(({ label, count }, number) => {
       const bar = Page.element("span", { class: "bar" });
       bar.style.setProperty("--share", count / largest);

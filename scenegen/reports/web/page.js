@@ -25,7 +25,7 @@ const Page = {
     if (value === null || value === undefined) return "–";
     if (Number.isInteger(value) && Math.abs(value) < 1e6) return value.toLocaleString("en");
     const size = Math.abs(value);
-    if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(digits - 1).replace("e+", "e");
+    if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(digits - 1).replace(/\.?0*e\+?/, "e");
     return String(Number(value.toPrecision(digits)));
   },
 
@@ -39,7 +39,9 @@ const Page = {
     if (metres === null || metres === undefined) return "–";
     const size = Math.abs(metres);
     if (size >= 1) return `${Page.number(metres)} m`;
-    return size >= 1e-3 || size === 0 ? `${Page.number(metres * 1e3)} mm` : `${Page.number(metres * 1e6)} µm`;
+    // Less than a nanometre is the noise of floating-point numbers.
+    if (size < 1e-9) return "0 mm";
+    return size >= 1e-3 ? `${Page.number(metres * 1e3)} mm` : `${Page.number(metres * 1e6)} µm`;
   },
 
   mass(kilograms) {
