@@ -38,6 +38,9 @@ FORMAT = 1
 ID = re.compile(r"[A-Za-z0-9_]{1,100}")
 """What identifiers look like, so that they can name files and stand in addresses."""
 
+Drawn = tuple[dict[str, Any] | None, bytes | None]
+"""Content of the 3D view, and the picture as WebP; None where there is nothing to see."""
+
 
 class Site:
     """The folder of one report. Costly parts are made once for each distinct asset, and kept while nothing changes."""
@@ -45,7 +48,7 @@ class Site:
     def __init__(self, out: Path):
         self.page = out / PAGES[0]
         self._out = out
-        self._scenes: dict[str, dict[str, Any] | None] = {}
+        self._last: tuple[str, Drawn] = ("", (None, None))
         for name in (DATA, PICTURES, "vendor"):
             (out / name).mkdir(parents=True, exist_ok=True)
         for name in (*PAGES, *SCRIPTS):
@@ -69,7 +72,12 @@ class Site:
         head = f"// {key}\n".encode()
         if path.exists() and path.read_bytes()[: len(head)] == head and (picture.exists() or entry.model is None):
             return
-        content = {**asset_content(entry, row), "scene": self._scene(entry), "picture": _draw(entry, picture)}
+        scene, image = self._drawn(entry)
+        if image is None:
+            picture.unlink(missing_ok=True)
+        else:
+            write_atomic(picture, image)
+        content = {**asset_content(entry, row), "scene": scene, "picture": image is not None}
         write_atomic(path, head + script("scenegenAsset", content))
 
     def finish(self, content: dict[str, Any]) -> None:
@@ -84,11 +92,12 @@ class Site:
                 if path.stem not in self._seen and path.name != "index.js":
                     path.unlink()
 
-    def _scene(self, entry: Entry) -> dict[str, Any] | None:
+    def _drawn(self, entry: Entry) -> Drawn:
+        """Return the 3D view and the picture of an asset; equal assets come in a row, if at all."""
         key = entry_key(entry, {})
-        if key not in self._scenes:
-            self._scenes = {key: web_scene(entry, replay_drops(entry))}  # equal ones come in a row, if at all
-        return self._scenes[key]
+        if key != self._last[0]:
+            self._last = key, (web_scene(entry, replay_drops(entry)), draw_picture(entry))
+        return self._last[1]
 
 
 LEAN = ("id", "name", "group", "status", "accepted", "worst", "mass_kg", "size_m", "faces", "hulls", "engines")
@@ -156,8 +165,8 @@ def script(function: str, value: Any) -> bytes:
     return f"{function}({text.replace('<', chr(92) + 'u003c')});\n".encode("ascii")
 
 
-def _draw(entry: Entry, path: Path) -> bool:
-    """Write the picture of an asset; return whether there is one."""
+def draw_picture(entry: Entry) -> bytes | None:
+    """Return the picture of an asset for the table, as WebP; None where there is nothing to see."""
     from PIL import Image
 
     if entry.picture is not None and entry.picture.exists():
@@ -165,12 +174,10 @@ def _draw(entry: Entry, path: Path) -> bool:
     elif entry.model is not None:
         image = Image.fromarray(np.asarray(_portrait(entry.model, entry)))
     else:
-        path.unlink(missing_ok=True)
-        return False
+        return None
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=82, method=4)
-    write_atomic(path, buffer.getvalue())
-    return True
+    return buffer.getvalue()
 
 
 def _portrait(model: Model, entry: Entry) -> np.ndarray:

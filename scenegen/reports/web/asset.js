@@ -71,10 +71,11 @@ const AssetPage = {
       const links = asset.files.flatMap(({ label, path }) => [Page.element("a", { href: path }, label), " "]);
       Page.byId("files").append(Page.element("p", {}, "Files: ", ...links));
     }
-    for (const [title, lines] of [["Altered", asset.altered], ["Evidence missing", asset.missing], ["Notes", asset.notes]]) {
+    const missing = asset.missing.length ? [asset.missing.join(", ")] : [];
+    for (const [title, lines] of [["Altered", asset.altered], ["Evidence missing", missing], ["Notes", asset.notes]]) {
       if (!lines.length) continue;
       Page.byId("remarks").append(Page.element("details", { open: title !== "Notes" },
-        Page.element("summary", {}, `${title} (${lines.length})`), Page.element("ul", {}, ...lines.map((line) => Page.element("li", {}, line)))));
+        Page.element("summary", {}, title), Page.element("ul", {}, ...lines.map((line) => Page.element("li", {}, line)))));
     }
   },
 
@@ -86,7 +87,7 @@ const AssetPage = {
     for (const [id, checks] of sorted) {
       const level = AssetPage.severity[worst(checks)];
       const summary = Page.element("summary", {}, Page.badge(level), Page.element("b", {}, id), Page.element("span", {}, asset.meanings[id]));
-      const body = Page.element("tbody", {}, ...checks.map(AssetPage.checkRow));
+      const body = Page.element("tbody", {}, ...checks.map((check) => AssetPage.checkRow(check, level === "PASS")));
       const head = Page.element("tr", {}, ...["Measured", "Value", "Limit", "", "Verdict"].map((text) =>
         Page.element("th", { scope: "col" }, text || Page.element("span", { class: "quiet" }, "Value against limit"))));
       const fix = checks.find((check) => check.verdict !== "PASS" && check.fix)?.fix;
@@ -110,11 +111,11 @@ const AssetPage = {
     return groups;
   },
 
-  checkRow(check) {
+  checkRow(check, advise) {
     const place = [check.body, check.engine && `in ${check.engine}`].filter(Boolean).join(" ");
     const limit = check.limit === null ? "for information" : `${check.sense === "<=" ? "≤" : "≥"} ${Page.quantity(check.limit, check.unit)}`;
     const warn = check.warn === null ? "" : Page.element("small", {}, `warns at ${Page.quantity(check.warn, check.unit)}`);
-    const passes = check.verdict === "PASS" && check.fix ? Page.element("small", {}, `If it failed: ${check.fix}`) : "";
+    const passes = advise && check.fix ? Page.element("small", {}, `If it failed: ${check.fix}`) : "";
     return Page.element("tr", {},
       Page.element("td", {}, check.name, Page.element("small", {}, [place, check.detail].filter(Boolean).join("; ")), passes),
       Page.element("td", { class: "figure" }, Page.quantity(check.value, check.unit)),

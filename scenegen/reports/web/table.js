@@ -6,6 +6,7 @@ const AssetTable = {
   virtualizer: null,
   state: null,
   statuses: new Set(),
+  lines: new Map(),
   rowHeight: 60,
 
   // Column: key, heading, how a value is drawn, class.
@@ -168,22 +169,28 @@ const AssetTable = {
       statuses: [...AssetTable.statuses] });
   },
 
-  // Put the visible rows into the page, between two spacers.
+  // Put the visible rows into the page, between two spacers. Rows once drawn are kept, with their pictures.
   draw() {
     const { virtualizer, rows } = AssetTable;
     const shown = virtualizer.getVirtualItems();
     const body = Page.byId("table").tBodies[0];
     const held = document.activeElement?.closest?.("tr[data-id]")?.dataset.id;
     const space = (height) => Page.element("tr", { class: "space", "aria-hidden": "true", style: `height:${height}px` });
-    const made = shown.map(({ index }) => AssetTable.drawRow(rows[index], index));
+    const made = shown.map(({ index }) => {
+      const row = rows[index];
+      if (!AssetTable.lines.has(row.id)) AssetTable.lines.set(row.id, AssetTable.drawRow(row));
+      const line = AssetTable.lines.get(row.id);
+      line.setAttribute("aria-rowindex", index + 2);
+      return line;
+    });
     const before = shown.length ? shown[0].start : 0;
     const after = shown.length ? virtualizer.getTotalSize() - shown.at(-1).end : 0;
     body.replaceChildren(space(before), ...made, space(after));
     if (held) made.find((row) => row.dataset.id === held)?.querySelector("a").focus({ preventScroll: true });
   },
 
-  drawRow(row, index) {
-    const line = Page.element("tr", { "data-id": row.id, "aria-rowindex": String(index + 2) });
+  drawRow(row) {
+    const line = Page.element("tr", { "data-id": row.id });
     for (const column of AssetTable.columns) line.append(AssetTable.drawCell(row, column));
     line.addEventListener("click", (event) => {
       if (!event.target.closest("a") && !String(getSelection())) location.href = Page.address(row.id);

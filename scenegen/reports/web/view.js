@@ -7,7 +7,7 @@ const View = {
 
   start(scene) {
     const canvas = Page.byId("canvas");
-    if (!scene) return View.refuse("There is no surface to show.");
+    if (!scene) return View.refuse("No surface was kept: the file bounds no solid with a mass, or was refused before there was one.");
     let renderer;
     try {
       renderer = new THREE.WebGLRenderer({ canvas, antialias: true, alpha: true });
