@@ -88,8 +88,9 @@ const AssetPage = {
       const level = AssetPage.severity[worst(checks)];
       const summary = Page.element("summary", {}, Page.badge(level), Page.element("b", {}, id), Page.element("span", {}, asset.meanings[id]));
       const body = Page.element("tbody", {}, ...checks.map((check) => AssetPage.checkRow(check, level === "PASS")));
-      const head = Page.element("tr", {}, ...["Measured", "Value", "Limit", "", "Verdict"].map((text) =>
-        Page.element("th", { scope: "col" }, text || Page.element("span", { class: "quiet" }, "Value against limit"))));
+      const hidden = Page.element("span", { class: "quiet" }, "Value against limit");
+      const head = Page.element("tr", {}, ...["Measured", "Value", "Limit", hidden, "Verdict"].map((text, i) =>
+        Page.element("th", { scope: "col", class: i === 1 || i === 2 ? "figure" : "" }, text)));
       const fix = checks.find((check) => check.verdict !== "PASS" && check.fix)?.fix;
       Page.byId("checks").append(Page.element("details", { class: "check", open: level !== "PASS", "data-verdict": level }, summary,
         fix ? Page.element("p", { class: "fix" }, Page.element("b", {}, "How to fix it: "), fix) : "",
@@ -118,8 +119,8 @@ const AssetPage = {
     const passes = advise && check.fix ? Page.element("small", {}, `If it failed: ${check.fix}`) : "";
     return Page.element("tr", {},
       Page.element("td", {}, check.name, Page.element("small", {}, [place, check.detail].filter(Boolean).join("; ")), passes),
-      Page.element("td", { class: "figure" }, Page.quantity(check.value, check.unit)),
-      Page.element("td", { class: "figure" }, limit, warn),
+      Page.element("td", { class: "figure", "data-label": "Value" }, Page.quantity(check.value, check.unit)),
+      Page.element("td", { class: "figure", "data-label": "Limit" }, limit, warn),
       Page.element("td", {}, AssetPage.meter(check)),
       Page.element("td", {}, Page.badge(check.verdict)));
   },

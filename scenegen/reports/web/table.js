@@ -36,6 +36,7 @@ const AssetTable = {
     AssetTable.makeVirtual();
     AssetTable.filter();
     Page.byId("table").addEventListener("keydown", AssetTable.move);
+    addEventListener("pagehide", AssetTable.keep);
   },
 
   makeTable(rows, sorting) {
@@ -164,9 +165,13 @@ const AssetTable = {
     virtualizer.setOptions(AssetTable.virtualOptions(rows.length));
     virtualizer._willUpdate();
     AssetTable.draw();
+  },
+
+  // What a reader comes back to, and the order of neighbours on the pages of assets.
+  keep() {
     Page.remember("order", AssetTable.rows.map((row) => row.id));
-    Page.remember("table", { sorting: state.sorting, search: Page.byId("search").value, group: Page.byId("group").value,
-      statuses: [...AssetTable.statuses] });
+    Page.remember("table", { sorting: AssetTable.state.sorting, search: Page.byId("search").value,
+      group: Page.byId("group").value, statuses: [...AssetTable.statuses] });
   },
 
   // Put the visible rows into the page, between two spacers. Rows once drawn are kept, with their pictures.
