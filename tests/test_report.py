@@ -173,6 +173,11 @@ def test_what_holds_no_results_is_refused(verified: Path, tmp_path: Path) -> Non
     result = invoke("report", str(tmp_path))
     assert result.exit_code == 2 and "summary.json" in result.output
     shutil.copytree(verified, tmp_path / "old")
+    trail = read_outcomes(Store(tmp_path / "old" / STORE))[0]
+    digest = trail.records["agreement"]
+    (tmp_path / "old" / STORE / "objects" / digest[:2] / digest).write_text("{}")
+    with pytest.raises(ReportError, match="another version of scenegen wrote it; run the same 'scenegen verify' again"):
+        write_report(tmp_path / "old")
     (tmp_path / "old" / STORE / OUTCOMES).unlink()
     with pytest.raises(ReportError, match="does not say how the files ended"):
         open_source(tmp_path / "old")

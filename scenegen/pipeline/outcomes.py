@@ -48,9 +48,10 @@ def keep_outcomes(store: Store, stages: Sequence[Stage], outcomes: Mapping[str, 
         StoreError: The store cannot be written.
     """
     rows = [asdict(follow(store, stages, outcome)) for outcome in outcomes.values()]
-    path = store.root / OUTCOMES
+    path, data = store.root / OUTCOMES, (json.dumps({"format": FORMAT, "items": rows}, indent=1) + "\n").encode()
     with explained(path, "write"):
-        write_atomic(path, (json.dumps({"format": FORMAT, "items": rows}, indent=1) + "\n").encode())
+        if not path.exists() or path.read_bytes() != data:
+            write_atomic(path, data)
 
 
 def read_outcomes(store: Store) -> tuple[ItemTrail, ...] | None:

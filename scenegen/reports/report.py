@@ -12,7 +12,7 @@ from scenegen import __version__
 from scenegen.pipeline.store import explained, write_atomic
 from scenegen.reports.distribution import SpreadCollector, describe_spread
 from scenegen.reports.junit import junit_xml
-from scenegen.reports.markdown import markdown_table
+from scenegen.reports.markdown import markdown_cell, markdown_table
 from scenegen.reports.report_entry import count_statuses, describe_row
 from scenegen.reports.report_source import Source, open_source
 from scenegen.reports.site import Site
@@ -106,7 +106,7 @@ def markdown_report(content: dict[str, Any]) -> str:
         markdown_table(("scene", "state"), [(scene["name"], scene["state"]) for scene in content["scenes"]]),
         markdown_table(("asset", "verdict", "worst finding"), listed),
     )
-    lines = [f"# Report of {content['kind']} {markdown_table(('',), [(content['name'],)])[-1].strip('| ')}"]
+    lines = [f"# Report of {content['kind']} {markdown_cell(content['name'])}"]
     lines += [line for table in tables if table for line in ("", *table)]
     if len(refused) > LISTED:
         lines += ["", f"and {len(refused) - LISTED} more"]

@@ -20,7 +20,7 @@ from scenegen.pipeline.store import Store
 from scenegen.reports.junit import Case
 from scenegen.reports.report_entry import QUARANTINED, REJECTED, Entry
 from scenegen.reports.report_source import RUN, Source
-from scenegen.reports.report_verification import judged, rest_poses
+from scenegen.reports.report_verification import judged, readable, rest_poses
 from scenegen.reports.summary import RESOLVED_CONFIG, SUMMARY, VERIFIED
 from scenegen.run import MANIFEST, REJECTIONS, STORE
 
@@ -148,7 +148,10 @@ def _draft(store: Store | None, trail: ItemTrail | None) -> Draft | None:
     if store is None or trail is None:
         return None
     kept = [trail.records[stage] for stage in DRAFTING if stage in trail.records]
-    return store.load(kept[-1], Draft) if kept else None
+    if not kept:
+        return None
+    with readable(store, "run"):
+        return store.load(kept[-1], Draft)
 
 
 def _broken(summary: dict[str, Any]) -> list[tuple[str, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from scenegen.assets.asset import RestPose, collect_rest_poses
 from scenegen.assets.build import Draft
 from scenegen.assets.certificate import Certificate
-from scenegen.errors import ReportError
+from scenegen.errors import CorruptRecordError, ReportError
 from scenegen.pipeline.outcomes import ItemTrail, load_rejection, read_outcomes
 from scenegen.pipeline.store import Store
 from scenegen.provenance import library_versions
@@ -41,7 +42,9 @@ def read_verification(folder: Path) -> Source:
 
     def entries() -> Iterator[Entry]:
         for trail in trails:
-            yield _entry(store, trail)
+            with readable(store, "verify"):
+                entry = _entry(store, trail)
+            yield entry
 
     return Source(
         VERIFICATION, folder.resolve().name, entries, len(trails), _funnel, _reasons, _cases, library_versions()
@@ -66,6 +69,18 @@ def _entry(store: Store, trail: ItemTrail) -> Entry:
         return Entry(**named, status=QUARANTINED, reason=reason, checks=checks)
     certificate: Certificate = store.load(trail.records[JUDGED], Certificate)
     return Entry(**named, **judged(certificate), symmetry_axis=draft.symmetry_axis if draft else None, ground=GROUND)
+
+
+@contextlib.contextmanager
+def readable(store: Store, command: str) -> Iterator[None]:
+    """Say what to do about a store that cannot be read, which most often an earlier version wrote."""
+    try:
+        yield
+    except CorruptRecordError as error:
+        raise ReportError(
+            f"{store.root} is damaged, or another version of scenegen wrote it; run the same 'scenegen {command}' "
+            f"again ({error})"
+        ) from error
 
 
 def judged(certificate: Certificate) -> dict[str, Any]:

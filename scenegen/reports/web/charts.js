@@ -103,20 +103,23 @@ const Charts = {
       Plot.ruleY([0], { stroke: "var(--line)" }),
       Plot.rectY(bars, { x1: "low", x2: "high", y: "count", fill: ({ verdict }) => Charts.color(verdict), insetLeft: 0.5, insetRight: 0.5 }),
     ];
+    const heights = edges.map((_, bin) => spread.bins.filter((one) => one.bin === bin).reduce((sum, { count }) => sum + count, 0));
     const inside = (value) => value !== null && value >= edges[0] && value <= edges.at(-1);
     if (inside(spread.warn)) marks.push(Plot.ruleX([spread.warn], { stroke: "var(--warn)", strokeDasharray: "4 3", strokeWidth: 1.5 }));
     if (inside(spread.limit)) {
       marks.push(Plot.ruleX([spread.limit], { stroke: "var(--fail)", strokeWidth: 1.75 }));
-      const anchor = spread.sense === "<=" ? "end" : "start";
+      const place = (value) => (spread.logarithmic ? Math.log(value) : value);
+      const share = (place(spread.limit) - place(edges[0])) / (place(edges.at(-1)) - place(edges[0]));
+      const anchor = share < 0.4 ? "start" : "end";
       const say = `${spread.sense === "<=" ? "at most" : "at least"} ${Page.number(spread.limit)}`;
-      marks.push(Plot.text([spread.limit], { x: (d) => d, text: () => say, frameAnchor: "top", dy: -12, textAnchor: anchor, fill: "var(--fail)" }));
+      marks.push(Plot.text([spread.limit], { x: (d) => d, text: () => say, frameAnchor: "top", dy: -11, dx: anchor === "start" ? 4 : -4, textAnchor: anchor, fill: "var(--fail)" }));
     }
     const label = unit === "1" ? null : unit;
     return Plot.plot({
-      width, height: 190, marginLeft: 40, marginTop: 24, marginBottom: 36, style: { background: "transparent" },
+      width, height: 196, marginLeft: 40, marginTop: 34, marginBottom: 36, style: { background: "transparent" },
       x: { type: spread.logarithmic ? "log" : "linear", domain: [edges[0], edges.at(-1)], label, ticks: 4,
         tickFormat: (v) => Page.number(v, 2) },
-      y: { label: "assets", ticks: 3, interval: 1, grid: true },
+      y: { label: "assets", ticks: Math.min(3, Math.max(...heights)), tickFormat: "d", grid: true },
       marks,
     });
   },
