@@ -173,8 +173,10 @@ def test_what_holds_no_results_is_refused(verified: Path, tmp_path: Path) -> Non
     result = invoke("report", str(tmp_path))
     assert result.exit_code == 2 and "summary.json" in result.output
     shutil.copytree(verified, tmp_path / "old")
-    trail = read_outcomes(Store(tmp_path / "old" / STORE))[0]
-    digest = trail.records["agreement"]
+    trails = read_outcomes(Store(tmp_path / "old" / STORE)) or ()
+    (digest,) = {
+        trail.records["agreement"] for trail in trails if trail.rejection == "" and trail.item == "asset_00001"
+    }
     (tmp_path / "old" / STORE / "objects" / digest[:2] / digest).write_text("{}")
     with pytest.raises(ReportError, match="another version of scenegen wrote it; run the same 'scenegen verify' again"):
         write_report(tmp_path / "old")
