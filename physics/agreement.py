@@ -9,13 +9,13 @@ import numpy as np
 from physics.check import Check
 from physics.drop_checks import rest_difference, worst_of
 from physics.drop_record import REQUIRED_DYNAMIC_CHECKS, DropConfig, DropRecord, RestPose
-from physics.drop_trial import NotFinite, Subject, Watch, down_in_body, hold, jitter, lying_axis, put_at
+from physics.drop_trial import NotFinite, Watch, hold, jitter, put_at, settle
 from physics.engine import Engine
 from physics.errors import EngineError
 from physics.floors import EngineFloors, OpenEngine
 from physics.materials import Material
 from physics.model import Model
-from physics.stable_poses import angles_between
+from physics.subject import Moment, Subject, direction_difference, down_in_body
 
 __all__ = ["REQUIRED_DYNAMIC_CHECKS", "check_agreement"]
 
@@ -107,8 +107,8 @@ def _hold_one(
     watch = Watch(engine, subject)
     try:
         watch.advance(0)
-        relaxed = watch.advance(max(round(config.relax_seconds / engine.timestep), 1))
-        angle = _pose_change(subject, pose, watch)
+        relaxed = _relax(watch)
+        angle = direction_difference(subject, down_in_body(relaxed.X_WB, config.gravity), pose.down)
         height = abs(float(relaxed.com[2]) - pose.com_height)
         creep = hold(watch, config.creep_seconds if probable else config.brief_hold_seconds)
         shake = jitter(watch)
@@ -135,15 +135,14 @@ def _hold_one(
     return _d12(subject, name, value, "1", config.creep_limit, engine.name, undecided=not holds, detail=detail, **more)
 
 
-def _pose_change(subject: Subject, pose: RestPose, watch: Watch) -> float:
-    """Return the angle between the gravity direction of a pose and of the last moment [rad]."""
-    now = down_in_body(watch.moments[-1].X_WB, subject.config.gravity)
-    if lying_axis(subject, pose.X_WB) is not None:
-        tilts = (
-            float(np.arcsin(np.clip(down @ np.asarray(subject.symmetry_axis), -1, 1))) for down in (now, pose.down)
-        )
-        return abs(next(tilts) - next(tilts))
-    return float(angles_between(now[None], pose.down)[0])
+def _relax(watch: Watch) -> Moment:
+    """Let a pose adopt the contact softness of an engine; a round body may roll to the next facet and rest there."""
+    subject, dt = watch.subject, watch.engine.timestep
+    config = subject.config
+    moment = watch.advance(max(round(config.relax_seconds / dt), 1))
+    if subject.rolls(down_in_body(moment.X_WB, config.gravity)):
+        settle(watch, 0.0, config.rolling_seconds)
+    return watch.moments[-1]
 
 
 def _same_starts(subject: Subject, a: DropRecord, b: DropRecord) -> list[Check]:

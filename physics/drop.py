@@ -9,7 +9,7 @@ import numpy as np
 from physics.check import Check
 from physics.drop_checks import Judge, rest_difference
 from physics.drop_record import Drop, DropConfig, DropRecord, Outcome, RestPose, Start
-from physics.drop_trial import Subject, place_on_plane, simulate_drop, stable_start
+from physics.drop_trial import place_on_plane, simulate_drop, stable_start
 from physics.engine import Engine
 from physics.errors import EngineError, ModelError
 from physics.floors import EngineFloors, OpenEngine
@@ -17,6 +17,7 @@ from physics.materials import Material, pair_friction
 from physics.model import Model
 from physics.pose import Pose
 from physics.stable_poses import UPRIGHT_DOWN, StablePoseConfig, angles_between
+from physics.subject import Subject
 
 HALF_STEP = 0.5
 """Scale of the time step in the repeats of D11 [1]."""

@@ -10,9 +10,9 @@ import numpy as np
 
 from physics.check import SEVERITY, Check, Verdict
 from physics.drop_record import Drop, DropConfig, Outcome
-from physics.drop_trial import Subject, lying_axis
 from physics.floors import EngineFloors, FloorsAt
-from physics.stable_poses import angles_between
+from physics.rolling import rolls_freely
+from physics.subject import Subject, direction_difference
 
 FIX = {
     "D1": "The engine adds damping, sleeps or uses another gravity; open it with drag 0 and sleep off.",
@@ -117,7 +117,7 @@ class Judge:
     def _contact(self, drop: Drop) -> list[Check]:
         config, subject = self.config, self.subject
         family = len(subject.poses[drop.rest_index].members) > 1 if drop.rest_index >= 0 else False
-        rolls = family or (drop.X_WB is not None and lying_axis(subject, drop.X_WB) is not None)
+        rolls = family or (drop.X_WB is not None and rolls_freely(subject, drop.X_WB))
         return [
             self.check(
                 "D4",
@@ -136,7 +136,7 @@ class Judge:
                 "support margin over L",
                 drop.support_margin / subject.size,
                 "1",
-                config.margin_limit - self.rolling_friction / subject.size,
+                config.margin_limit - self.rolling_friction / subject.size - self._facet,
                 drop,
                 # A round body rests on a line: its margin is that of its tessellation.
                 warn=None if rolls else config.margin_warn,
@@ -144,6 +144,12 @@ class Judge:
                 fix=PRECARIOUS_FIX,
             ),
         ]
+
+    @property
+    def _facet(self) -> float:
+        """Half the width of a facet of a ball over L: it may rest or roll on any corner of it [1]."""
+        flat = 1 - self.config.ball_roundness
+        return math.sqrt(1 - flat**2) / 2 if self.subject.ball else 0.0
 
     def _quiet(self, drop: Drop) -> list[Check]:
         config, size, floor = self.config, self.subject.size, self.floor
@@ -295,19 +301,8 @@ class Judge:
 
 
 def rest_difference(subject: Subject, a: Drop, b: Drop) -> tuple[float, float]:
-    """Return the angle between two rest poses, yaw left out [rad], and the difference of their heights [m].
-
-    Facets of one family are one pose, and so is every roll of a body about its declared axis of symmetry.
-    """
-    height = abs(a.com_height - b.com_height)
-    axis = subject.symmetry_axis
-    if axis is not None:
-        return abs(float(np.arcsin(np.clip(a.down @ axis, -1, 1)) - np.arcsin(np.clip(b.down @ axis, -1, 1)))), height
-    limit = subject.config.rest_angle_limit
-    same_family = a.rest_index == b.rest_index and len(subject.poses[a.rest_index].members) > 1
-    if same_family and max(a.rest_angle, b.rest_angle) <= limit:
-        return max(a.rest_angle, b.rest_angle), height
-    return float(angles_between(a.down[None], b.down)[0]), height
+    """Return the angle between two rest poses, yaw left out [rad], and the difference of their heights [m]."""
+    return direction_difference(subject, a.down, b.down), abs(a.com_height - b.com_height)
 
 
 def worst_of(checks: Iterable[Check]) -> tuple[Check, ...]:

@@ -14,26 +14,15 @@ from physics.check import Check, Verdict
 from physics.drop import find_rest_poses, plan_starts
 from physics.drop_checks import Judge, worst_of
 from physics.drop_record import REQUIRED_DROP_CHECKS, Drop, DropConfig, Outcome, Start
-from physics.drop_trial import (
-    SUBJECT,
-    Moment,
-    Subject,
-    Watch,
-    beside_rolling,
-    hold,
-    is_quiet,
-    place_on_plane,
-    put_at,
-    settle,
-    simulate_drop,
-    slows_down,
-)
+from physics.drop_trial import Watch, hold, place_on_plane, put_at, settle, simulate_drop
 from physics.engine import Engine, State, World
 from physics.errors import ModelError
 from physics.floors import OpenEngine
 from physics.mass import MassProperties
 from physics.model import Joint, JointKind, Model
 from physics.pose import Pose
+from physics.rolling import beside_rolling, is_quiet, slows_down
+from physics.subject import SUBJECT, Moment, Subject
 
 CUBE = bodies.cuboid("cube", 0.1, 0.1, 0.1)
 

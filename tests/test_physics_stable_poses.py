@@ -61,7 +61,7 @@ def test_random_hulls_agree_with_trimesh(seed: int) -> None:
     downs = -transforms[:, 2, :3]
     shares = np.zeros(len(poses))
     for down, probability in zip(downs, probabilities, strict=True):
-        index, angle = nearest_stable(poses, down)
+        index, angle = nearest_stable(poses, down, mesh.vertices - com)
         assert angle < 1e-6
         shares[index] += probability
     assert shares == pytest.approx([pose.probability for pose in poses], abs=0.02)
