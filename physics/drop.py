@@ -13,6 +13,7 @@ from physics.drop_trial import place_on_plane, simulate_drop, stable_start
 from physics.engine import Engine
 from physics.errors import EngineError, ModelError
 from physics.floors import EngineFloors, OpenEngine
+from physics.incline import check_incline
 from physics.materials import Material, pair_friction
 from physics.model import Model
 from physics.pose import Pose
@@ -37,8 +38,9 @@ def run_drops(
 
     Starts are the most probable stable poses, the upright pose, and random orientations. Each drop ends when the
     body has rested and its jitter is measured. The first `config.held_starts` drops go on for D7 and are repeated at
-    half the time step for D11. An engine that refuses the model, and a body without stable poses (its centre of mass
-    lies outside its hulls), give a failed D14, not an exception.
+    half the time step for D11. Then its upright rest pose stands on inclines (D9, D10). An engine that refuses the
+    model, and a body without stable poses (its centre of mass lies outside its hulls), give a failed D14, not an
+    exception.
 
     Args:
         model: One body with hulls and mass properties.
@@ -66,6 +68,8 @@ def run_drops(
         repeats, _, _ = _drop_all(
             subject, open_engine, ground, starts[: config.held_starts], held=0, timestep_scale=HALF_STEP
         )
+        poses = find_rest_poses(subject, drops)
+        incline = check_incline(subject, poses, open_engine, engine=floors.engine, ground=ground)
     except EngineError as error:
         return _refused(subject, ground, judge, f"the engine refused the model: {error}")
     every = (*drops, *repeats)
@@ -79,8 +83,8 @@ def run_drops(
         thickness=subject.thickness,
         drops=drops,
         repeats=repeats,
-        rest_poses=find_rest_poses(subject, drops),
-        checks=judge.judge(drops, repeats),
+        rest_poses=poses,
+        checks=(*judge.judge(drops, repeats), *incline),
         simulated_seconds=float(sum(drop.simulated_seconds for drop in every)),
         steps=sum(drop.steps for drop in every),
     )

@@ -118,6 +118,8 @@ class Judge:
         config, subject = self.config, self.subject
         family = len(subject.poses[drop.rest_index].members) > 1 if drop.rest_index >= 0 else False
         rolls = family or (drop.X_WB is not None and rolls_freely(subject, drop.X_WB))
+        # A round body rests and rolls on any corner of its facets, on either side of the centre of mass.
+        facet = config.facet_of_ball if subject.ball else config.facet_of_round if rolls else 0.0
         return [
             self.check(
                 "D4",
@@ -136,7 +138,7 @@ class Judge:
                 "support margin over L",
                 drop.support_margin / subject.size,
                 "1",
-                config.margin_limit - self.rolling_friction / subject.size - self._facet,
+                config.margin_limit - self.rolling_friction / subject.size - facet,
                 drop,
                 # A round body rests on a line: its margin is that of its tessellation.
                 warn=None if rolls else config.margin_warn,
@@ -144,12 +146,6 @@ class Judge:
                 fix=PRECARIOUS_FIX,
             ),
         ]
-
-    @property
-    def _facet(self) -> float:
-        """Half the width of a facet of a ball over L: it may rest or roll on any corner of it [1]."""
-        flat = 1 - self.config.ball_roundness
-        return math.sqrt(1 - flat**2) / 2 if self.subject.ball else 0.0
 
     def _quiet(self, drop: Drop) -> list[Check]:
         config, size, floor = self.config, self.subject.size, self.floor

@@ -126,6 +126,10 @@ class DropConfig:
     """A body is a ball where its convex hull lies between two spheres about its centre of mass that differ by this [1].
 
     A sphere of 64 meridians has 0.24 %, its hulls of 64 corners each have 2.2 %."""
+    facet_of_ball: float = 0.12
+    """D5: half the width of a facet of a ball over L, at its roundness: sqrt(1 - (1 - 0.03)^2) / 2 [1]."""
+    facet_of_round: float = 0.05
+    """D5: the same of the side of another round body: sin(6 deg) / 2 for the 30 sides from which on it is one [1]."""
     standing_angle: float = math.radians(20.0)
     """A body with a symmetry axis stands when the axis is this close to the vertical; then nothing is exempt [rad]."""
     rolling_speed: float = 0.2
@@ -301,7 +305,7 @@ class DropRecord:
         return overall_verdict(self.checks, REQUIRED_DROP_CHECKS)
 
 
-REQUIRED_DROP_CHECKS = ("D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8", "D11", "D14")
+REQUIRED_DROP_CHECKS = ("D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8", "D9", "D10", "D11", "D14")
 """Checks that every drop record must hold."""
 
 REQUIRED_DYNAMIC_CHECKS = (*REQUIRED_DROP_CHECKS, "D12")

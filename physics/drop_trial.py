@@ -183,7 +183,8 @@ def settle(watch: Watch, contact_time: float, limit: float) -> tuple[Outcome, fl
             measured["jitter_position"] <= config.jitter_limit * subject.size
             and measured["jitter_angle"] <= config.jitter_angle_limit
         )
-        if still or quiet > patience:
+        round_body = subject.rolls(down_in_body(moment.X_WB, config.gravity))
+        if still or quiet > (max(patience, config.rolling_seconds) if round_body else patience):
             return _rest_outcome(watch, quiet_from), quiet_from * dt - contact_time
 
 

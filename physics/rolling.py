@@ -15,71 +15,91 @@ from jaxtyping import Float64
 
 from physics.model import Body
 from physics.pose import Pose
-from physics.subject import Moment, Subject
+from physics.subject import Moment, Subject, down_in_body
 
 
 def slows_down(subject: Subject, window: Sequence[Moment]) -> bool:
     """Return whether energy falls over a window, by the means of its first and last third, or motion ends.
 
-    A ball rocks over its facets, so its height counts with its motion.
+    A round body rocks over its facets, so the height above its rest pose counts with its motion.
     """
     third = max(len(window) // 3, 1)
     first, last = window[:third], window[-third:]
     if all(is_still(subject, moment) for moment in last):
         return True
-    before, after = (float(np.mean([_energy(subject, moment) for moment in part])) for part in (first, last))
+    down = down_in_body(last[-1].X_WB, subject.config.gravity)
+    rest = subject.poses[subject.nearest_pose(down)[0]].com_height
+    weight = subject.body.inertial.mass * subject.g
+
+    def energy(moment: Moment) -> float:
+        return kinetic_energy(subject.body, moment) + weight * max(float(moment.com[2]) - rest, 0.0)
+
+    before, after = (float(np.mean([energy(moment) for moment in part])) for part in (first, last))
     return after < before * (1 - subject.config.rolling_loss)
-
-
-def _energy(subject: Subject, moment: Moment) -> float:
-    """Return the kinetic energy, of a ball with the potential energy above its lowest pose [J]."""
-    kinetic = kinetic_energy(subject.body, moment)
-    if not subject.ball:
-        return kinetic
-    lowest = min(pose.com_height for pose in subject.poses)
-    return kinetic + subject.body.inertial.mass * subject.g * max(float(moment.com[2]) - lowest, 0.0)
 
 
 def is_quiet(subject: Subject, moment: Moment) -> bool:
     """Return whether speed and spin are those of a body at rest (D3), pure rolling of a round body left out.
 
-    Pure rolling is a spin about the horizontal direction u of the axis with the velocity that the spin gives the
-    centre of mass above a contact line along u. All other motion keeps the limits: velocity along u, vertical
-    velocity, slip at the contact, yaw and tilting. Cones roll so too: their spin is along the contact line.
+    Pure rolling is a spin about the horizontal direction u of the axis, for a ball that of its spin, under which the
+    corner in contact stands still. All other motion keeps the limits: slip at the contact along, across and upwards,
+    yaw and tilting. Cones roll so too: their spin is along the contact line.
     """
     if is_still(subject, moment):
         return True
-    config = subject.config
-    if subject.ball:
-        return _ball_rolls(subject, moment)
-    axis = lying_axis(subject, moment.X_WB)
+    axis = _free_axis(subject, moment.X_WB, moment.spin)
     if axis is None:
         return False
-    forward, across = _rolling_directions(axis)
-    spin, speed = float(moment.spin @ forward), float(moment.velocity @ across)
-    slip = speed - spin * float(moment.com[2])
-    allowed = max(config.quiet_speed * subject.speed, config.quiet_speed_floor)
-    beside = math.hypot(float(moment.velocity @ forward), float(moment.velocity[2]))
-    turning = float(np.linalg.norm(moment.spin - spin * forward))
-    return (
-        beside <= allowed
-        and abs(slip) <= allowed + config.rolling_slip * abs(speed)
-        and turning <= max(config.quiet_spin / subject.tau, config.quiet_speed_floor / subject.size)
-        and abs(speed) <= config.rolling_speed * subject.speed
-    )
-
-
-def _ball_rolls(subject: Subject, moment: Moment) -> bool:
-    """Return whether a ball rolls over its corners: the one in contact stands still, and the ball does not pivot."""
     config = subject.config
-    speed = float(np.linalg.norm(moment.velocity))
-    slip = moment.velocity - np.cross(moment.spin, _lever(subject, moment))
+    forward, across = _rolling_directions(axis)
+    rolling = float(moment.spin @ forward) * forward
+    slip = moment.velocity - np.cross(rolling, _lever(subject, moment))
+    speed = abs(float(moment.velocity @ across))
     allowed = max(config.quiet_speed * subject.speed, config.quiet_speed_floor)
     return (
-        float(np.linalg.norm(slip)) <= allowed + config.rolling_slip * speed
-        and abs(float(moment.spin[2])) <= max(config.quiet_spin / subject.tau, config.quiet_speed_floor / subject.size)
+        math.hypot(float(slip @ forward), float(slip[2])) <= allowed
+        and abs(float(slip @ across)) <= allowed + config.rolling_slip * speed
+        and float(np.linalg.norm(moment.spin - rolling))
+        <= max(config.quiet_spin / subject.tau, config.quiet_speed_floor / subject.size)
         and speed <= config.rolling_speed * subject.speed
     )
+
+
+def beside_rolling(
+    subject: Subject, moments: Sequence[Moment]
+) -> tuple[Float64[np.ndarray, "N 3"], Float64[np.ndarray, "N 2"]]:
+    """Return the motion of a round body that is not rolling over its corners, summed from the first moment on.
+
+    Returns:
+        Displacements (N, 3): along the axis, by slip across it, and upwards [m].
+        Turns (N, 2): tilt of the axis, and yaw as the rotation about the vertical [rad]; 0 for a ball, which has none.
+    """
+    shifts, turns = [np.zeros(3)], [np.zeros(2)]
+    for before, after in itertools.pairwise(moments):
+        moved, turned = after.com - before.com, _rotation_vector(before.X_WB, after.X_WB)
+        old, new = (_free_axis(subject, moment.X_WB, turned) for moment in (before, after))
+        # An axis that stands up is no rolling axis any more: all its motion counts.
+        if old is None or new is None:
+            forward, across = np.eye(3)[:2]
+            slip = moved
+        else:
+            forward, across = _rolling_directions(old + new)
+            lever = (_lever(subject, before) + _lever(subject, after)) / 2
+            slip = moved - np.cross(float(turned @ forward) * forward, lever)
+        shifts.append(np.array([slip @ forward, slip @ across, slip[2]]))
+        turns.append(np.zeros(2) if subject.ball else np.array([_tilt(subject, before, after), turned[2]]))
+    return np.cumsum(shifts, axis=0), np.cumsum(turns, axis=0)
+
+
+def _tilt(subject: Subject, before: Moment, after: Moment) -> float:
+    """Return the change of the angle of the symmetry axis above the horizontal [rad]."""
+    old, new = (axis_tilt(moment.X_WB.rotate(np.asarray(subject.symmetry_axis))) for moment in (before, after))
+    return new - old
+
+
+def _free_axis(subject: Subject, X_WB: Pose, spin: np.ndarray) -> Float64[np.ndarray, "3"] | None:
+    """Return the direction in W about which the body rolls freely: its lying axis, or that of the spin of a ball."""
+    return spin if subject.ball else lying_axis(subject, X_WB)
 
 
 def _lever(subject: Subject, moment: Moment) -> Float64[np.ndarray, "3"]:
@@ -92,31 +112,6 @@ def _rolling_directions(axis: np.ndarray) -> tuple[Float64[np.ndarray, "3"], Flo
     """Return the horizontal unit direction of a lying axis in W and that in which a spin about it rolls."""
     forward = np.array([axis[0], axis[1], 0.0]) / max(math.hypot(axis[0], axis[1]), 1e-12)
     return forward, np.cross(forward, [0.0, 0.0, 1.0])
-
-
-def beside_rolling(
-    subject: Subject, moments: Sequence[Moment]
-) -> tuple[Float64[np.ndarray, "N 3"], Float64[np.ndarray, "N 2"]]:
-    """Return the motion of a round body that is not rolling, summed from the first moment on.
-
-    Returns:
-        Displacements (N, 3): along the axis, by slip across it, and upwards; of a ball, by slip along x, y, z [m].
-        Turns (N, 2): tilt of the axis, and yaw as the rotation about the vertical [rad]; 0 for a ball, which has none.
-    """
-    shifts, turns = [np.zeros(3)], [np.zeros(2)]
-    for before, after in itertools.pairwise(moments):
-        moved, turned = after.com - before.com, _rotation_vector(before.X_WB, after.X_WB)
-        if subject.ball:
-            lever = (_lever(subject, before) + _lever(subject, after)) / 2
-            shifts.append(moved - np.cross(turned, lever))
-            turns.append(np.zeros(2))
-            continue
-        old, new = (moment.X_WB.rotate(np.asarray(subject.symmetry_axis)) for moment in (before, after))
-        forward, across = _rolling_directions(old + new)
-        rolled = float(turned @ forward) * (before.com[2] + after.com[2]) / 2
-        shifts.append(np.array([moved @ forward, moved @ across - rolled, moved[2]]))
-        turns.append(np.array([axis_tilt(new) - axis_tilt(old), turned[2]]))
-    return np.cumsum(shifts, axis=0), np.cumsum(turns, axis=0)
 
 
 def _rotation_vector(before: Pose, after: Pose) -> Float64[np.ndarray, "3"]:

@@ -29,7 +29,7 @@ from physics.floors import EngineFloors, OpenEngine
 from physics.hulls import HullConfig, decompose_body
 from physics.mass import combine_masses, integrate_mesh
 from physics.mass_checks import MassCheckConfig, check_mass, check_readback
-from physics.materials import find_material
+from physics.materials import Material, find_material, sized_friction
 from physics.mesh import Mesh
 from physics.model import Body, Joint, JointKind, Model, Part
 from physics.part_fit import check_part_fit
@@ -253,7 +253,7 @@ def compare_engines(draft: Draft, config: BatteryConfig) -> Draft | Rejection:
         second,
         open_mujoco,
         open_pybullet,
-        ground=find_material(config.ground),
+        ground=_ground_under(draft.solid, config),
         floors=config.floors,
         config=config.drop,
         symmetry_axis=_symmetry_axis(draft),
@@ -296,7 +296,7 @@ def _surface_of(plan: PartBlueprint, config: SurfaceConfig, notes: list[str]) ->
 def _drop(draft: Draft, config: BatteryConfig, name: str, open_engine: OpenEngine) -> Draft | Rejection:
     """Read the inertials back from one engine (I5) and run its battery of drops."""
     draft = _record_limits(draft, "drop", config.drop, DropConfig())
-    ground = find_material(config.ground)
+    ground = _ground_under(draft.solid, config)
     record = run_drops(
         draft.solid,
         open_engine,
@@ -316,6 +316,12 @@ def _drop(draft: Draft, config: BatteryConfig, name: str, open_engine: OpenEngin
             engine.close()
         checks = [*check_readback(draft.solid.root, held, engine=name, config=config.mass), *checks]
     return extend(draft, f"drop_{name}", checks, drops=(*draft.drops, record), notes=(*draft.notes, *cannot))
+
+
+def _ground_under(model: Model, config: BatteryConfig) -> Material:
+    """Return the material of the ground, with friction lengths that fit what is dropped on it."""
+    size = max(float(np.ptp(part.surface.vertices, axis=0).max()) for part in model.root.parts)
+    return sized_friction(find_material(config.ground), size)
 
 
 def _record_limits(draft: Draft, name: str, given: object, published: object) -> Draft:

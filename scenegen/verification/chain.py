@@ -22,7 +22,7 @@ from physics.hull_error import hull_checks, measure_hulls
 from physics.hulls import HullConfig, union_mesh
 from physics.mass import MassProperties, integrate_mesh
 from physics.mass_checks import check_mass
-from physics.materials import Material, find_material
+from physics.materials import Material, find_material, sized_friction
 from physics.mesh import Mesh
 from physics.mesh_io import read_objects, weld
 from physics.model import Body, Hull, Model, Part
@@ -78,6 +78,8 @@ def judge_solid(
     options: VerifyOptions,
     config: SurfaceConfig,
     altered: list[str],
+    *,
+    material: Material | None = None,
 ) -> Draft | Rejection:
     """Judge geometry and mass; the draft has a model where there is a solid with a mass.
 
@@ -88,12 +90,14 @@ def judge_solid(
         options: Material, and whether the inertia is derived.
         config: Limits.
         altered: What was altered before.
+        material: Friction, in place of that of the options, whose friction lengths are limited to what fits the size.
     """
-    name, material = draft.request.family, find_material(options.material)
+    name = draft.request.family
     bounds = np.stack([mesh.bounds for mesh in surfaces])
     low, high = bounds[:, 0].min(axis=0), bounds[:, 1].max(axis=0)
     # The frame of a model: origin at the centre of the base.
     offset = -np.array([*(low + high)[:2] / 2, low[2]])
+    material = material or sized_friction(find_material(options.material), float((high - low).max()))
     surfaces = tuple(mesh.translated(offset) for mesh in surfaces)
     names = [name] if len(surfaces) == 1 else [f"visual_{number}" for number in range(len(surfaces))]
     checks = [
