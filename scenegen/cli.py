@@ -149,6 +149,9 @@ def verify(
     solidify: Annotated[
         bool, typer.Option("--solidify", help="Judge the solid that an open mesh winds round; marked as altered.")
     ] = False,
+    library: Annotated[
+        Path | None, typer.Option("--import", metavar="DIR", help="Keep what is PASS or WARN there, as assets of ours.")
+    ] = None,
     executor: Annotated[ExecutorKind, typer.Option(help="Where the checks run.")] = ExecutorKind.RAY,
     workers: Annotated[int | None, typer.Option(min=1, help="Files at a time; default one for each core.")] = None,
 ) -> None:
@@ -158,10 +161,17 @@ def verify(
     """
     options = {"units": units, "up": up, "material": material, "density": density}
     options |= {"derive_inertia": derive_inertia, "solidify": solidify}
-    raise typer.Exit(_guarded(lambda: _verify(paths, out, options, executor, workers)))
+    raise typer.Exit(_guarded(lambda: _verify(paths, out, options, library, executor, workers)))
 
 
-def _verify(paths: list[Path], out: Path, given: dict[str, Any], executor: ExecutorKind, workers: int | None) -> int:
+def _verify(
+    paths: list[Path],
+    out: Path,
+    given: dict[str, Any],
+    library: Path | None,
+    executor: ExecutorKind,
+    workers: int | None,
+) -> int:
     from rich.console import Console
 
     from scenegen.config_records import read_record
@@ -172,11 +182,48 @@ def _verify(paths: list[Path], out: Path, given: dict[str, Any], executor: Execu
 
     options = read_record(given, VerifyOptions, source="the command")
     with RunProgress(Console(stderr=True)) as progress, _executor(executor, None, workers) as execute:
-        found = verify_files(paths, out, options, execute, progress)
+        found = verify_files(paths, out, options, execute, progress, library=library)
     print_verification(found, Console())
     for path in write_verification(found, out):
         typer.echo(f"wrote {path}")
-    return DONE if all(file.accepted for file in found) else NOT_CERTIFIED
+    if library is not None:
+        folders = {file.folder for file in found if file.folder is not None}
+        typer.echo(f"imported {len(folders)} assets of {len(found)} files into {library}")
+    for file in found:
+        if file.not_kept:
+            typer.echo(f"not imported: {file.path}: {file.not_kept}", err=True)
+    return DONE if all(file.accepted and not file.not_kept for file in found) else NOT_CERTIFIED
+
+
+@app.command(epilog="Example: scenegen reverify out/verified")
+def reverify(
+    folder: Annotated[
+        Path, typer.Argument(help="Output of a run or a verification, or imported assets.", show_default=False)
+    ],
+    write: Annotated[bool, typer.Option("--write", help="Keep the new certificates there.")] = False,
+    executor: Annotated[ExecutorKind, typer.Option(help="Where the checks run.")] = ExecutorKind.RAY,
+    workers: Annotated[int | None, typer.Option(min=1, help="Assets at a time; default one for each core.")] = None,
+) -> None:
+    """Judge again with the installed engines and the present checks, and say what changed.
+
+    Writes reverification.json. Exit code 0: no verdict got worse; 1: one did.
+    """
+    raise typer.Exit(_guarded(lambda: _reverify(folder, write, executor, workers)))
+
+
+def _reverify(folder: Path, write: bool, executor: ExecutorKind, workers: int | None) -> int:
+    from rich.console import Console
+
+    from scenegen.reports.progress import RunProgress
+    from scenegen.verification.change import print_changes, write_changes
+    from scenegen.verification.reverify import check_folder, reverify_folder
+
+    check_folder(folder)
+    with RunProgress(Console(stderr=True)) as progress, _executor(executor, None, workers) as execute:
+        changes = reverify_folder(folder, execute, progress, write=write)
+    print_changes(changes, Console())
+    typer.echo(f"wrote {write_changes(changes, folder)}")
+    return NOT_CERTIFIED if any(change.worse for change in changes) else DONE
 
 
 @app.command(epilog="Example: scenegen show out/demo/scenes/kitchen_table")

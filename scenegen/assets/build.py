@@ -36,7 +36,7 @@ from physics.part_fit import check_part_fit
 from physics.pose import Pose
 from physics.simplify import simplify_mesh
 from physics.validity import ValidityConfig, check_validity
-from scenegen.assets.asset import Asset, make_asset
+from scenegen.assets.asset import Asset, Origin, make_asset
 from scenegen.assets.certificate import Certificate, certify
 from scenegen.assets.draw import DrawConfig, draw_object
 from scenegen.pipeline.stage import Rejection
@@ -109,6 +109,8 @@ class Draft:
     """Steps that took another way to the same limits, such as finer hulls after coarse ones failed."""
     symmetry_axis: tuple[float, float, float] | None = None
     """Declared axis of revolution of an object that was not drawn here; a blueprint says it of its own."""
+    origin: Origin | None = None
+    """The file of an object that was not drawn here."""
     whole: bool = False
     """Whether a failed check leaves the others to be made, so that all are seen; else it rejects the draft."""
 

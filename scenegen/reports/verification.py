@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from physics.check import Check
-from scenegen.verification.verify import VerifiedFile
+from scenegen.verification.verified import VerifiedFile
 
 SCHEMA_VERSION = 1
 """Version of the rows."""

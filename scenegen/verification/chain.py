@@ -8,6 +8,7 @@ and the verdict says so.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,7 +31,7 @@ from physics.simplify import simplify_mesh
 from physics.topology import trace_topology
 from physics.validity import check_validity
 from scenegen.assets import build
-from scenegen.assets.asset import content_id
+from scenegen.assets.asset import Origin, content_id
 from scenegen.assets.build import AssetRequest, BatteryConfig, Draft, SurfaceConfig
 from scenegen.assets.certificate import Certificate, drop_rows, floor_rows
 from scenegen.errors import AssetError
@@ -60,9 +61,13 @@ def read_file(request: VerifyRequest, config: SurfaceConfig) -> Draft | Rejectio
         surfaces = _united(link, altered) if link is not None and options.derive_inertia else seen
         if sum(len(mesh.faces) for mesh in surfaces) > MOST_FACES:
             raise AssetError(f"{path} has more than {MOST_FACES:,} faces; simplify it first")
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     except (AssetError, PhysicsError, OSError) as error:
         return Rejection("read", "the file cannot be judged", np.nan, None, "", str(error))
-    draft = Draft(AssetRequest(request.item_id, request.seed, _name_of(path)), None, whole=True)
+    # Named after its content: the random drops must not depend on which files were given beside it.
+    asked = AssetRequest(f"file_{sha256[:16]}", request.seed, _name_of(path))
+    units = options.units if path.suffix.lower() in UNITLESS and options.units is not None else "m"
+    draft = Draft(asked, None, origin=Origin(path.name, sha256, units), whole=True)
     if options.solidify:
         try:
             surfaces = tuple(_solidified(mesh, options, altered) for mesh in surfaces)
@@ -272,7 +277,7 @@ def judge(draft: Draft, config: BatteryConfig) -> Certificate:
     return Certificate(
         asset_id=content_id(draft.model) if draft.model is not None else "",
         engines=tuple((record.engine, record.engine_version) for record in drops),
-        bodies=(draft.request.family,),
+        bodies=tuple(body.name for body in draft.model.bodies) if draft.model is not None else (draft.request.family,),
         checks=draft.checks + tuple(check for record in drops for check in record.checks if check not in draft.checks),
         fallbacks=draft.fallbacks,
         notes=draft.notes,
