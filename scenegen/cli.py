@@ -226,6 +226,24 @@ def _reverify(folder: Path, write: bool, executor: ExecutorKind, workers: int | 
     return NOT_CERTIFIED if any(change.worse for change in changes) else DONE
 
 
+@app.command(epilog="Example: scenegen report out/demo")
+def report(
+    folder: Annotated[Path, typer.Argument(help="Output folder of a run or a verification.", show_default=False)],
+) -> None:
+    """Write pages about a run or a verification that open from disk: DIR/report/index.html, and records beside them."""
+    raise typer.Exit(_guarded(lambda: _report(folder)))
+
+
+def _report(folder: Path) -> int:
+    from scenegen.reports.html import write_report
+
+    written = write_report(folder, typer.echo)
+    typer.echo(f"{written.objects} objects: open {written.index}")
+    for path in written.records:
+        typer.echo(f"wrote {path}")
+    return DONE
+
+
 @app.command(epilog="Example: scenegen show out/demo/scenes/kitchen_table")
 def show(
     path: Annotated[Path, typer.Argument(help="Folder of an asset or a scene, or an MJCF file.", show_default=False)],

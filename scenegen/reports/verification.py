@@ -38,7 +38,7 @@ def verification_rows(found: Sequence[VerifiedFile]) -> list[dict[str, Any]]:
             "altered": list(file.certificate.fallbacks) if file.certificate else [],
             "notes": list(file.certificate.notes) if file.certificate else [],
             "missing": list(file.certificate.missing) if file.certificate else [],
-            "findings": [_check_row(check) for check in file.findings],
+            "findings": [check_row(check) for check in file.findings],
             "checks": len(file.certificate.checks) if file.certificate else 0,
         }
         for file in found
@@ -118,7 +118,7 @@ def _worst(file: VerifiedFile) -> str:
     return file.findings[0].describe() if file.findings else "; ".join(file.certificate.fallbacks)
 
 
-def _check_row(check: Check) -> dict[str, Any]:
+def check_row(check: Check) -> dict[str, Any]:
     """Return a check for JSON, which has no NaN."""
 
     def number(value: float | None) -> float | None:

@@ -20,7 +20,7 @@ EVIDENCE = "evidence.json"
 """File in the output folder of a verification."""
 CERTIFICATES = "certificates"
 """Folder beside it."""
-SCHEMA = 1
+SCHEMA = 2
 """Version of the layout of evidence.json."""
 
 
@@ -36,6 +36,7 @@ def write_evidence(found: Sequence[VerifiedFile], options: VerifyOptions, out: P
         folder.mkdir(parents=True)
         for number, file in enumerate(found):
             row: dict[str, Any] = {"path": str(file.path.absolute()), "reason": file.reason, "certificate": ""}
+            row["draft"] = file.draft
             if file.certificate is not None:
                 row["certificate"] = f"{CERTIFICATES}/file_{number:05d}.json"
                 (out / row["certificate"]).write_bytes(certificate_bytes(file.certificate))
@@ -63,6 +64,7 @@ def read_evidence(out: Path) -> tuple[list[VerifiedFile], VerifyOptions]:
                 Path(row["path"]),
                 load_certificate(out / row["certificate"]) if row["certificate"] else None,
                 row["reason"],
+                draft=row["draft"],
             )
             for row in content["files"]
         ]

@@ -29,6 +29,10 @@ class VerifiedFile:
     """Folder of the asset that it became; None where it was not imported."""
     not_kept: str = ""
     """Why a file that is accepted could not be imported."""
+    draft: str = ""
+    """Content hash of what was judged, in the store of the output folder."""
+    rejected: str = ""
+    """In a few words, why an object of a run was rejected."""
 
     @property
     def verdict(self) -> str:

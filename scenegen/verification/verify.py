@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ def verify_files(
     battery = BatteryConfig(ground=GROUND, drop=DropConfig(), floors=floors)
     items = [Item(request.item_id, request) for request in requests]
     outcomes = execute(verify_stages(battery), items, store, observer=observer)
-    found = [_found(request, outcomes) for request in requests]
+    judged = _drafts(requests, verify_stages(battery), store)
+    found = [replace(_found(request, outcomes), draft=judged[request.item_id]) for request in requests]
     if evidence:
         write_evidence(found, options, out)
     return found if library is None else import_files(found, library, verify_stages(battery), store, execute, observer)
@@ -79,6 +81,20 @@ def verify_stages(battery: BatteryConfig) -> tuple[Stage, ...]:
         Stage(name, f"{step.__module__}:{step.__name__}", taken, given, config=config, version=code_digest())
         for name, step, taken, given, config in steps
     )
+
+
+def _drafts(requests: Sequence[VerifyRequest], stages: Sequence[Stage], store: Store) -> dict[str, str]:
+    """Return the content hash of what was judged of each request; empty where a step gave nothing."""
+    drafts = {}
+    for request in requests:
+        digest = store.put(request, VerifyRequest)
+        for stage in stages[:-1]:
+            result = store.find(stage, digest)
+            digest = "" if result is None or result.rejected else result.digest
+            if not digest:
+                break
+        drafts[request.item_id] = digest
+    return drafts
 
 
 def _found(request: VerifyRequest, outcomes: Mapping[str, Outcome]) -> VerifiedFile:

@@ -1,0 +1,40 @@
+"""What each check means, in a sentence for readers of a report."""
+
+from __future__ import annotations
+
+MEANINGS = {
+    "G1": "All numbers are finite, and the size is one that an object can have.",
+    "G2": "The surface is closed: every edge has two faces, every vertex one fan. Nothing else bounds a solid.",
+    "G3": "Faces look outwards, so that the volume is positive.",
+    "G4": "The surface does not cut itself, so that no volume counts twice.",
+    "G5": "The solid is one piece; what floats beside it would be glued to it by nothing.",
+    "G6": "Faces are not needles or points; such faces make normals and contacts meaningless.",
+    "G7": "Walls are thicker than what an engine lets bodies sink into each other.",
+    "G8": "Holes and handles are those that the object is said to have.",
+    "I1": "The mass over the volume is the density of a real material.",
+    "I2": "Moments of inertia are those of some real body: positive, and none above the sum of the others.",
+    "I3": "Centre of mass and inertia fit inside the shape.",
+    "I4": "Mass, centre of mass and inertia are those of the solid at even density.",
+    "I5": "The engine holds the mass properties that the file states.",
+    "H1": "Collision hulls are convex, have volume, and are few and small enough for GPU engines.",
+    "H2": "Hulls add little space beyond the solid; ghost space pushes things away that touch nothing.",
+    "H3": "Hulls leave out little of the solid; what is missing can be reached into.",
+    "H4": "The surface of the hulls lies close to that of the solid, everywhere.",
+    "H5": "Hulls balance as the solid does: same centre of mass, same foot.",
+    "H6": "Openings that the solid has stay open in the hulls.",
+    "H7": "What the hulls cost, for information.",
+    "D1": "In free fall the body follows the exact trajectory: no drag, no wrong gravity.",
+    "D2": "No energy is created by contacts.",
+    "D3": "The body comes to rest in the time that its size allows.",
+    "D4": "At rest it does not sink into the ground.",
+    "D5": "The ground carries its weight, within the area on which it stands.",
+    "D6": "At rest it does not tremble.",
+    "D7": "At rest it does not creep or slowly tilt.",
+    "D8": "It rests in a pose in which its geometry can rest.",
+    "D9": "On an incline it tips where its foot ends, not earlier and not later.",
+    "D10": "On an incline it sticks and slides as its friction says.",
+    "D11": "Half the time step gives the same result, so that it is no artefact of the step.",
+    "D12": "Both engines agree where it rests; each holds the rest poses of the other.",
+    "D14": "The engine had no warning: no NaN, no overflow, no dropped contacts.",
+}
+"""One or two sentences for each identifier."""

@@ -1,0 +1,2 @@
+export { Scene, PerspectiveCamera, WebGLRenderer, BufferGeometry, BufferAttribute, Mesh, MeshStandardMaterial, MeshBasicMaterial, LineSegments, LineBasicMaterial, EdgesGeometry, BoxGeometry, SphereGeometry, PlaneGeometry, GridHelper, HemisphereLight, DirectionalLight, Group, Color, Vector3, Quaternion, DoubleSide } from "three";
+export { OrbitControls } from "three/examples/jsm/controls/OrbitControls.js";
