@@ -9,6 +9,9 @@ import numpy as np
 from physics.errors import MeshError
 from physics.mesh import Mesh
 
+MOST_OBJECTS = 2000
+"""Files of more objects are scenes, not objects [1]."""
+
 
 def read_mesh(path: str | Path) -> Mesh:
     """Return the triangles of a file, every part in one mesh, vertices neither merged nor moved.
@@ -48,7 +51,7 @@ def read_objects(path: str | Path, *, most_faces: int | None = None) -> list[Mes
         most_faces: Files of more faces are refused; None for no limit [1].
 
     Raises:
-        MeshError: As `read_mesh`, or there are too many faces.
+        MeshError: As `read_mesh`, or there are too many objects or faces.
     """
     import trimesh
 
@@ -58,6 +61,8 @@ def read_objects(path: str | Path, *, most_faces: int | None = None) -> list[Mes
     try:
         scene = trimesh.load(path, process=False, force="scene", split_objects=True, skip_materials=True)
         assert isinstance(scene, trimesh.Scene)
+        if len(scene.graph.nodes_geometry) > MOST_OBJECTS:
+            raise MeshError(f"{path} has more than {MOST_OBJECTS:,} objects; give one object a file")
         nodes = [scene.graph[node][1] for node in scene.graph.nodes_geometry]
         count = sum(len(getattr(scene.geometry[name], "faces", ())) for name in nodes)
         if most_faces is not None and count > most_faces:

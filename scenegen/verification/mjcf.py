@@ -134,9 +134,7 @@ def _check_count(path: Path, root: ElementTree.Element) -> None:
             copies *= max(int(element.get("count", "1")), 1) if element.get("count", "1").isdecimal() else 1
         made += copies
         if copies > MOST_COPIES or made > MOST_ELEMENTS:
-            raise AssetError(
-                f"{path}: stands for more than {MOST_ELEMENTS:,} elements; MuJoCo is not asked to make them"
-            )
+            raise AssetError(f"{path}: stands for more than {MOST_ELEMENTS:,} elements; too many for one rigid body")
         waiting += [(child, copies) for child in element]
 
 
