@@ -22,7 +22,8 @@ from scenegen.pipeline.run_serial import run_serial
 from scenegen.reports.progress import RunProgress
 from scenegen.reports.verification import commonest_defects, junit, markdown_summary, write_verification
 from scenegen.verification.request import VerifyOptions, find_files, make_requests
-from scenegen.verification.verify import VerifiedFile, verify_files
+from scenegen.verification.verified import VerifiedFile
+from scenegen.verification.verify import verify_files
 
 BOX = (0.06, 0.04, 0.1)
 DENSITY = 720.0
@@ -123,11 +124,11 @@ def found(out: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Veri
     return {file.path.stem: file for file in judged}
 
 
-def judge(paths: list[Path], out: Path, **options) -> list[VerifiedFile]:
+def judge(paths: list[Path], out: Path, *, library: Path | None = None, **options) -> list[VerifiedFile]:
     from rich.console import Console
 
     with RunProgress(Console(quiet=True)) as progress:
-        return verify_files(paths, out, VerifyOptions(**options), run_serial, progress)
+        return verify_files(paths, out, VerifyOptions(**options), run_serial, progress, library=library)
 
 
 def failed(file: VerifiedFile) -> set[str]:

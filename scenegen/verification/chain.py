@@ -47,6 +47,8 @@ SIMPLIFICATION = 0.1
 """Largest shift of the surface when triangles of a solid that was made are merged [voxels]."""
 MOST_FACES = 500_000
 """Meshes of more faces are refused: exact predicates and hulls on them take minutes [1]."""
+FARTHEST = 1e6
+"""Coordinates beyond this are no object's: products of such numbers leave the range of doubles [m]."""
 
 
 def read_file(request: VerifyRequest, config: SurfaceConfig) -> Draft | Rejection:
@@ -61,6 +63,7 @@ def read_file(request: VerifyRequest, config: SurfaceConfig) -> Draft | Rejectio
         surfaces = _united(link, altered) if link is not None and options.derive_inertia else seen
         if sum(len(mesh.faces) for mesh in surfaces) > MOST_FACES:
             raise AssetError(f"{path} has more than {MOST_FACES:,} faces; simplify it first")
+        _check_range(path, (*seen, *(link.hulls if link is not None else ())))
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     except (AssetError, PhysicsError, OSError) as error:
         return Rejection("read", "the file cannot be judged", np.nan, None, "", str(error))
@@ -73,7 +76,16 @@ def read_file(request: VerifyRequest, config: SurfaceConfig) -> Draft | Rejectio
             surfaces = tuple(_solidified(mesh, options, altered) for mesh in surfaces)
         except (AssetError, PhysicsError) as error:
             return Rejection("read", "no solid to be made", np.nan, None, "", str(error))
-    return judge_solid(draft, surfaces, link, options, config, altered)
+    try:
+        return judge_solid(draft, surfaces, link, options, config, altered)
+    except (AssetError, PhysicsError) as error:
+        return Rejection("read", "the file cannot be judged", np.nan, None, "", str(error))
+
+
+def _check_range(path: Path, meshes: Sequence[Mesh]) -> None:
+    farthest = max((float(np.abs(mesh.vertices).max()) for mesh in meshes if len(mesh.vertices)), default=0.0)
+    if farthest > FARTHEST:
+        raise AssetError(f"{path}: a vertex lies {farthest:.3g} m from the origin; check its numbers and its unit")
 
 
 def judge_solid(
@@ -182,13 +194,13 @@ def _declared_body(path: Path) -> DeclaredBody | None:
 
 
 def _objects(path: Path) -> list[Mesh]:
-    """Return the objects of a mesh beside a URDF, which is z up and in metres like it."""
-    return read_objects(path)
+    """Return the objects of a mesh file, placed and scaled as it says."""
+    return read_objects(path, most_faces=MOST_FACES)
 
 
 def _mesh_of(path: Path, options: VerifyOptions) -> Mesh:
     """Return a mesh file as one surface, z up [m]."""
-    whole = _joined(read_objects(path))
+    whole = _joined(_objects(path))
     unclear = path.suffix.lower() in UNITLESS
     if unclear and options.units is not None:
         whole = Mesh(METRES[options.units] * whole.vertices, whole.faces)
@@ -226,8 +238,13 @@ def _solidified(mesh: Mesh, options: VerifyOptions, altered: list[str]) -> Mesh:
 def _hull(mesh: Mesh, parts: tuple[Part, ...]) -> Hull:
     """Return the convex hull of a collision object, as engines take it, with the material of the nearest part."""
     import trimesh
+    from scipy.spatial import QhullError
 
-    hull = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False).convex_hull
+    try:
+        hull = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False).convex_hull
+    except (QhullError, ValueError) as error:
+        size = " x ".join(f"{extent:.3g}" for extent in np.ptp(mesh.bounds, axis=0))
+        raise AssetError(f"collision geometry of {size} m has no convex hull: it encloses nothing") from error
     return Hull(Mesh(np.asarray(hull.vertices), np.asarray(hull.faces)), parts[0].name)
 
 

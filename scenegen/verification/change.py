@@ -56,11 +56,13 @@ class Change:
 
     subject: str
     """Folder of the asset relative to the folder that was judged, or path of the file."""
+    name: str
+    """What tables call it."""
     old: Certificate | None
     """None where the file could not be judged."""
     new: Certificate | None
     reason: str = ""
-    """Why it cannot be judged now."""
+    """Why it cannot be judged now, or why nothing is known of how it was judged before."""
 
     @property
     def verdicts(self) -> tuple[str, str]:
@@ -113,7 +115,7 @@ def print_changes(changes: Sequence[Change], console: Console) -> None:
         lines += [f"and {len(checks) - SHOWN} more"] if len(checks) > SHOWN else []
         lines += [change.reason] if change.reason else []
         table.add_row(
-            Text(change.subject),
+            Text(change.name),
             new if old == new else f"{old} -> {new}",
             Text(_spelt_engines(change)),
             Text("\n".join(lines) or "none"),
@@ -165,6 +167,7 @@ def _row(change: Change) -> dict[str, Any]:
     old, new = change.verdicts
     return {
         "subject": change.subject,
+        "name": change.name,
         "old_verdict": old,
         "new_verdict": new,
         "worse": change.worse,

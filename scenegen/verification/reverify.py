@@ -14,7 +14,7 @@ from scenegen.assets.certificate import Certificate, certificate_bytes
 from scenegen.assets.library import deciding_certificate, find_assets
 from scenegen.assets.manifest import MANIFEST, asset_row, read_manifest, write_manifest
 from scenegen.assets.package import load_asset
-from scenegen.errors import ConfigError
+from scenegen.errors import AssetError, ConfigError
 from scenegen.pipeline.observer import Observer
 from scenegen.pipeline.stage import Finished, Item, Stage
 from scenegen.pipeline.store import Store, explained, write_atomic
@@ -27,7 +27,7 @@ from scenegen.verification.evidence import EVIDENCE, read_evidence, write_eviden
 from scenegen.verification.request import FORMATS, VerifyOptions
 from scenegen.verification.reread import RereadRequest, hash_folder
 from scenegen.verification.verified import VerifiedFile, why_not
-from scenegen.verification.verify import GROUND, verify_files
+from scenegen.verification.verify import GROUND, MOST_MEMORY, verify_files
 
 
 def check_folder(folder: Path) -> None:
@@ -56,7 +56,7 @@ def reverify_folder(folder: Path, execute: Execute, observer: Observer, *, write
 
     Raises:
         ConfigError: See `check_folder`.
-        AssetError: A certificate is damaged.
+        AssetError: The evidence of a verification is damaged.
         ScenegenError: The folder cannot be written, or an engine is broken.
     """
     check_folder(folder)
@@ -73,7 +73,6 @@ def reverify_folder(folder: Path, execute: Execute, observer: Observer, *, write
 
 def _reverify_assets(root: Path, execute: Execute, observer: Observer, write: bool) -> list[Change]:
     folders = find_assets(root)
-    old = {folder: deciding_certificate(folder) for folder in folders}
     store = Store(root / STORE)
     floors = measure_all_floors(DropConfig(), store, execute, observer)
     battery = BatteryConfig(ground=GROUND, drop=DropConfig(), floors=floors)
@@ -83,14 +82,31 @@ def _reverify_assets(root: Path, execute: Execute, observer: Observer, write: bo
     changes, fresh = [], {}
     for folder in folders:
         outcome, subject = outcomes[requests[folder].item_id], folder.relative_to(root).as_posix()
+        old, reason = _old_certificate(folder)
         if isinstance(outcome, Finished):
             fresh[folder] = outcome.record
-            changes.append(Change(subject, old[folder], fresh[folder]))
         else:
-            changes.append(Change(subject, old[folder], None, why_not(outcome)))
+            reason = why_not(outcome)
+        changes.append(Change(subject, _name_of(folder), old, fresh.get(folder), reason))
     if write:
         _keep_certificates(root, fresh)
     return changes
+
+
+def _old_certificate(folder: Path) -> tuple[Certificate | None, str]:
+    """Return the certificate that decides now, or why there is none: then any verdict is no worse."""
+    try:
+        return deciding_certificate(folder), ""
+    except AssetError as error:
+        return None, str(error)
+
+
+def _name_of(folder: Path) -> str:
+    """Return category and identifier of an asset, or the identifier where its files are damaged."""
+    try:
+        return f"{load_asset(folder).family} {folder.name[:8]}"
+    except AssetError:
+        return folder.name[:8]
 
 
 def reread_stages(battery: BatteryConfig) -> tuple[Stage, ...]:
@@ -104,7 +120,7 @@ def reread_stages(battery: BatteryConfig) -> tuple[Stage, ...]:
         ("judge", chain.judge, Draft, Certificate, battery),
     )
     return tuple(
-        Stage(name, f"{step.__module__}:{step.__name__}", taken, given, config=config, version=code_digest())
+        Stage(name, f"{step.__module__}:{step.__name__}", taken, given, config, code_digest(), memory_bytes=MOST_MEMORY)
         for name, step, taken, given, config in steps
     )
 
@@ -136,7 +152,7 @@ def _reverify_files(out: Path, execute: Execute, observer: Observer, write: bool
         write_evidence(new, options, out)
         write_verification(new, out)
     return [
-        Change(str(before.path), before.certificate, after.certificate, after.reason)
+        Change(str(before.path), before.path.name, before.certificate, after.certificate, after.reason)
         for before, after in zip(old, new, strict=True)
     ]
 

@@ -24,6 +24,8 @@ from scenegen.verification.verified import VerifiedFile, why_not
 
 GROUND = "oak"
 """Material of the ground in drop tests."""
+MOST_MEMORY = 8 * 2**30
+"""Memory of a step: a file that declares more than it holds must not take the machine with it [byte]."""
 
 
 def verify_files(
@@ -78,7 +80,7 @@ def verify_stages(battery: BatteryConfig) -> tuple[Stage, ...]:
         ("judge", chain.judge, Draft, Certificate, battery),
     )
     return tuple(
-        Stage(name, f"{step.__module__}:{step.__name__}", taken, given, config=config, version=code_digest())
+        Stage(name, f"{step.__module__}:{step.__name__}", taken, given, config, code_digest(), memory_bytes=MOST_MEMORY)
         for name, step, taken, given, config in steps
     )
 
