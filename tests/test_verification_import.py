@@ -33,9 +33,10 @@ OPTIONS = {"units": "m", "derive_inertia": True}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(floors_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A crate that passes, twice; a model that passes when it is altered; an open mesh."""
     place = tmp_path_factory.mktemp("import")
+    shutil.copytree(floors_store, place / "out" / STORE)
     files = place / "files"
     (files / "model").mkdir(parents=True)
     trimesh.creation.box(BOX).export(files / "crate.stl")

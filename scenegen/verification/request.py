@@ -113,10 +113,14 @@ def make_requests(paths: Sequence[Path], options: VerifyOptions, *, seed: int = 
     unclear = [path for path in files if path.suffix.lower() in UNITLESS]
     if unclear and options.units is None:
         raise ConfigError(f"{unclear[0]}: a mesh does not say in which unit it is; give --units m, cm, mm or in")
-    return [
-        VerifyRequest(f"asset_{number:05d}", str(path.absolute()), _content(path), seed, options)
-        for number, path in enumerate(files)
-    ]
+    return [_request(path, options, seed) for path in files]
+
+
+def _request(path: Path, options: VerifyOptions, seed: int) -> VerifyRequest:
+    """Return the request for a file, named after it: what else is judged must not make its results another's."""
+    place, content = str(path.absolute()), _content(path)
+    name = hashlib.sha256(f"{place}\0{content}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return VerifyRequest(f"file_{name}", place, content, seed, options)
 
 
 def _content(path: Path) -> str:
