@@ -132,7 +132,7 @@ class DropConfig:
     """D5: the same of the side of another round body: sin(6 deg) / 2 for the 30 sides from which on it is one [1]."""
     standing_angle: float = math.radians(20.0)
     """A body with a symmetry axis stands when the axis is this close to the vertical; then nothing is exempt [rad]."""
-    rolling_speed: float = 0.2
+    rolling_speed: float = 0.5
     """Largest speed at which a lying body of revolution may roll on and count as settled, as a share of v* [1]."""
     rolling_slip: float = 0.05
     """Slip at the contact of a rolling body as a share of its speed, on top of the speed at rest [1]."""

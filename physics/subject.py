@@ -58,10 +58,19 @@ class Subject:
     def nearest_pose(self, down: np.ndarray) -> tuple[int, float]:
         """Return the index of the stable pose nearest to a gravity direction in B, and the angle to it [rad].
 
-        The angle is 0 for a ball, which has no other poses than stable ones.
+        The angle is 0 for a ball, which has no other poses than stable ones. Turns about a declared axis of revolution
+        do not count: a body that rolls need not lie on a facet of its hulls.
         """
         index, angle = nearest_stable(self.poses, down, self.corners - self.body.inertial.com)
-        return index, 0.0 if self.ball else angle
+        if self.ball:
+            return index, 0.0
+        if self.symmetry_axis is not None:
+            tilts = np.arcsin(
+                np.clip(np.concatenate([pose.members for pose in self.poses]) @ self.symmetry_axis, -1, 1)
+            )
+            own = np.arcsin(np.clip(down @ self.symmetry_axis, -1, 1))
+            angle = min(angle, float(np.abs(tilts - own).min()))
+        return index, angle
 
     def rolls(self, down: np.ndarray) -> bool:
         """Return whether the stable pose nearest to a gravity direction in B is one of the facets of a round body."""

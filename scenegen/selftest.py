@@ -14,7 +14,6 @@ from pathlib import Path
 from physics import truth
 from physics.drop_record import DropConfig
 from physics.hulls import HullConfig
-from physics.materials import FRICTION_LENGTH_SHARE, find_material
 from physics.mutants import DENSITY, MUTANTS, Specimen, sound
 from scenegen.assets.build import AssetRequest, BatteryConfig, Draft, SurfaceConfig
 from scenegen.assets.certificate import Certificate
@@ -32,7 +31,7 @@ SIZES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.3, 1.0)
 GROUND = "oak"
 """Material of the ground."""
 MATERIAL = "beech"
-"""Friction of the specimens; its lengths are FRICTION_LENGTH_SHARE of each, so that answers do not depend on size."""
+"""Friction of the specimens."""
 
 SOUND = {
     "cube": lambda: truth.box((0.1, 0.1, 0.1)),
@@ -135,9 +134,7 @@ def make_specimen(request: SpecimenRequest, config: SurfaceConfig) -> Draft | Re
         specimen = next(mutant for mutant in MUTANTS if mutant.name == request.case).make(request.size)
     link = DeclaredBody(body, ((specimen.surface,),), specimen.hulls, specimen.mass)
     options = VerifyOptions(units="m", material=MATERIAL)
-    length = FRICTION_LENGTH_SHARE * request.size
-    material = replace(find_material(MATERIAL), torsional_friction=length, rolling_friction=length)
-    return chain.judge_solid(draft, (specimen.surface,), link, options, config, [], material=material)
+    return chain.judge_solid(draft, (specimen.surface,), link, options, config, [])
 
 
 def _sound_specimen(solid: truth.Solid) -> Specimen:

@@ -298,7 +298,7 @@ MOTIONS = {
     "still": ((0, 0, 0), (0, 0, 0), True),
     "pure rolling": ((0, -0.1, 0), (0.1 / 0.03, 0, 0), True),
     "pure rolling back": ((0, 0.1, 0), (-0.1 / 0.03, 0, 0), True),
-    "rolling too fast": ((0, -0.3, 0), (0.3 / 0.03, 0, 0), False),
+    "rolling too fast": ((0, -0.6, 0), (0.6 / 0.03, 0, 0), False),
     "spin against the roll": ((0, 0.1, 0), (0.1 / 0.03, 0, 0), False),
     "yaw in place": ((0, 0, 0), (0, 0, 500), False),
     "slow yaw": ((0, 0, 0), (0, 0, 0.5), False),

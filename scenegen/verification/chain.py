@@ -95,8 +95,6 @@ def judge_solid(
     options: VerifyOptions,
     config: SurfaceConfig,
     altered: list[str],
-    *,
-    material: Material | None = None,
 ) -> Draft | Rejection:
     """Judge geometry and mass; the draft has a model where there is a solid with a mass.
 
@@ -104,17 +102,16 @@ def judge_solid(
         draft: Names the object.
         surfaces: Boundary of each part [m].
         link: What a URDF declares; None where mass and hulls are to be made.
-        options: Material, and whether the inertia is derived.
+        options: Material, whose friction lengths are limited to what fits the size, and whether inertia is derived.
         config: Limits.
         altered: What was altered before.
-        material: Friction, in place of that of the options, whose friction lengths are limited to what fits the size.
     """
     name = draft.request.family
     bounds = np.stack([mesh.bounds for mesh in surfaces])
     low, high = bounds[:, 0].min(axis=0), bounds[:, 1].max(axis=0)
     # The frame of a model: origin at the centre of the base.
     offset = -np.array([*(low + high)[:2] / 2, low[2]])
-    material = material or sized_friction(find_material(options.material), float((high - low).max()))
+    material = sized_friction(find_material(options.material), float((high - low).max()))
     surfaces = tuple(mesh.translated(offset) for mesh in surfaces)
     names = [name] if len(surfaces) == 1 else [f"visual_{number}" for number in range(len(surfaces))]
     checks = [
