@@ -56,7 +56,7 @@ class InclineConfig:
     apart: float = math.radians(3.0)
     """D9: only where the body slides by so much later than it tips is it sure to tip [rad]."""
     rocking_limit: float = math.radians(1.5)
-    """A foot on which a body rocks before it tips, and tips later by more than this, is too uneven for D9 and D10 [rad].
+    """A foot on which a body rocks, and tips later by more than this, is too uneven for D9 and D10 [rad].
 
     Which edge gives way then hangs on the way there. Measured on 143 scanned objects: of eleven that failed D9 or D10,
     ten stand on such a foot."""
