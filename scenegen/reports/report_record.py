@@ -52,7 +52,7 @@ def describe_object(exhibit: Exhibit, identifier: str) -> dict[str, Any]:
         "category": exhibit.category,
         "verdict": "rejected" if file.rejected else file.verdict,
         "reason": file.reason,
-        "worst": file.findings[0].describe() if file.findings else file.reason,
+        "worst": _worst(file),
         "failed": _failed(file),
         "altered": [] if certificate is None else list(certificate.fallbacks),
         "notes": [] if certificate is None else list(certificate.notes),
@@ -67,6 +67,13 @@ def describe_object(exhibit: Exhibit, identifier: str) -> dict[str, Any]:
         "thumb": "",
         "checks": [] if certificate is None else [check_row(check) for check in certificate.checks],
     }
+
+
+def _worst(file: VerifiedFile) -> str:
+    """Return the worst finding in a sentence, or what else there is to say."""
+    if file.findings:
+        return file.findings[0].describe()
+    return file.reason or "; ".join(file.certificate.fallbacks if file.certificate else ())
 
 
 def _failed(file: VerifiedFile) -> list[str]:
@@ -147,7 +154,8 @@ def _reason(row: dict[str, Any]) -> str:
     bad = [check for check in row["checks"] if check["verdict"] in ("FAIL", "UNDECIDED")]
     if bad:
         return f"{bad[0]['id']} {bad[0]['name']}"
-    return row["reason"].split(";")[0].split("[")[0][:80] or f"{row['verdict']}: evidence is missing"
+    said = row["reason"].rpartition(f"{row['name']}: ")[2]  # without the path of the file
+    return said.split(";")[0].split("[")[0].strip()[:80] or f"{row['verdict']}: evidence is missing"
 
 
 def _ranked(counts: Counter[str]) -> list[tuple[str, int]]:
