@@ -68,7 +68,7 @@ def run_drops(
         repeats, _, _ = _drop_all(
             subject, open_engine, ground, starts[: config.held_starts], held=0, timestep_scale=HALF_STEP
         )
-        poses = find_rest_poses(subject, drops)
+        poses = find_rest_poses(judge, drops)
         incline = check_incline(subject, poses, open_engine, engine=floors.engine, ground=ground)
     except EngineError as error:
         return _refused(subject, ground, judge, f"the engine refused the model: {error}")
@@ -112,19 +112,19 @@ def plan_starts(subject: Subject, rng: np.random.Generator) -> tuple[Start, ...]
     return tuple(starts)
 
 
-def find_rest_poses(subject: Subject, drops: Sequence[Drop]) -> tuple[RestPose, ...]:
+def find_rest_poses(judge: Judge, drops: Sequence[Drop]) -> tuple[RestPose, ...]:
     """Return the distinct poses in which the drops came to rest, most probable first, each with its drops."""
     groups: list[list[Drop]] = []
     for drop in drops:
         if not drop.outcome.settled:
             continue
         for group in groups:
-            if _same_pose(subject, group[0], drop):
+            if _same_pose(judge.subject, group[0], drop):
                 group.append(drop)
                 break
         else:
             groups.append([drop])
-    poses = [_rest_pose(subject, group) for group in groups]
+    poses = [_rest_pose(judge, group) for group in groups]
     return tuple(sorted(poses, key=lambda pose: (-round(pose.probability, 9), pose.drops)))
 
 
@@ -132,8 +132,8 @@ def _same_pose(subject: Subject, a: Drop, b: Drop) -> bool:
     return rest_difference(subject, a, b)[0] <= subject.config.rest_angle_limit
 
 
-def _rest_pose(subject: Subject, group: Sequence[Drop]) -> RestPose:
-    drop = group[0]
+def _rest_pose(judge: Judge, group: Sequence[Drop]) -> RestPose:
+    drop, subject = group[0], judge.subject
     assert drop.X_WB is not None  # a settled drop has a finite pose
     com = drop.X_WB.apply(subject.body.inertial.com)
     X_WB = Pose(drop.X_WB.position - np.array([com[0], com[1], 0.0]), drop.X_WB.quaternion)
@@ -149,6 +149,7 @@ def _rest_pose(subject: Subject, group: Sequence[Drop]) -> RestPose:
         upright=bool(angles_between(drop.down[None], UPRIGHT_DOWN)[0] <= StablePoseConfig().upright_angle),
         drops=tuple(member.name for member in group),
         settled_only=any(member.outcome is Outcome.ROLLING for member in group),
+        balanced=judge.balances(drop),
     )
 
 

@@ -201,7 +201,31 @@ class Judge:
             ),
         ]
 
+    def balances(self, drop: Drop) -> bool:
+        """Return whether a random drop ended on an edge where rolling friction alone holds the body.
+
+        There the hulls have no equilibrium, but the centre of mass lies beyond them by less than the length by which
+        rolling friction shifts the supporting force. An engine without static rolling friction tips the body over.
+        """
+        if not drop.outcome.settled or drop.start.stable_index >= 0:
+            return False
+        off = drop.rest_angle > self.config.rest_angle_limit
+        return off and self.subject.hull_margin(drop.down) >= -self.rolling_friction
+
     def _pose(self, drop: Drop) -> Check:
+        if self.balances(drop):
+            return self.check(
+                "D8",
+                "margin of hulls that rolling friction holds, over L",
+                self.subject.hull_margin(drop.down) / self.subject.size,
+                "1",
+                -self.rolling_friction / self.subject.size,
+                drop,
+                warn=self.config.margin_warn,
+                sense=">=",
+                detail="on an edge; no pose to place it in",
+                fix=PRECARIOUS_FIX,
+            )
         return self.check(
             "D8",
             "gravity direction off the nearest stable pose",

@@ -268,6 +268,8 @@ class RestPose:
     """Names of the drops that ended here."""
     settled_only: bool = False
     """True when the body may roll on about its declared axis of symmetry."""
+    balanced: bool = False
+    """True when rolling friction alone holds the body there: no pose to place it in, nor one that D12 compares."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "down", frozen(self.down))

@@ -118,7 +118,7 @@ def check_incline(
     """
     config = config or InclineConfig()
     trial = _Trial(subject, engine, ground, config)
-    standing = [pose for pose in poses if not pose.settled_only and not subject.rolls(pose.down)]
+    standing = [pose for pose in poses if not (pose.settled_only or pose.balanced or subject.rolls(pose.down))]
     if not standing:
         why = "it rolls" if poses else "it has no rest pose"
         return trial.absent("D9", why), trial.absent("D10", why)

@@ -15,7 +15,16 @@ from physics.errors import ModelError
 from physics.materials import Material
 from physics.model import Body, Model
 from physics.pose import Pose
-from physics.stable_poses import StablePose, angles_between, hull_vertices, nearest_stable, stable_poses
+from physics.stable_poses import (
+    StablePose,
+    StablePoseConfig,
+    angles_between,
+    hull_vertices,
+    nearest_stable,
+    pose_on_plane,
+    stable_poses,
+)
+from physics.support import support_margin
 
 SUBJECT = "object"
 """Name of the dropped model in its world."""
@@ -71,6 +80,17 @@ class Subject:
             own = np.arcsin(np.clip(down @ self.symmetry_axis, -1, 1))
             angle = min(angle, float(np.abs(tilts - own).min()))
         return index, angle
+
+    def hull_margin(self, down: np.ndarray) -> float:
+        """Return how far inside the support polygon of the lowest corners the centre of mass projects [m].
+
+        From the collision geometry alone, whatever contacts an engine reports; negative outside.
+        """
+        corners = self.corners - self.body.inertial.com
+        reach = corners @ down
+        lowest = corners[reach >= reach.max() - StablePoseConfig().contact_slack * self.size]
+        across = pose_on_plane(down, np.zeros(3), 0.0).rotation[:2]
+        return support_margin(lowest @ across.T, np.zeros(2))
 
     def rolls(self, down: np.ndarray) -> bool:
         """Return whether the stable pose nearest to a gravity direction in B is one of the facets of a round body."""

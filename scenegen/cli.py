@@ -149,6 +149,7 @@ def verify(
     solidify: Annotated[
         bool, typer.Option("--solidify", help="Judge the solid that an open mesh winds round; marked as altered.")
     ] = False,
+    resolution: Annotated[int, typer.Option(help="Voxels along the longest side for --solidify, 16 to 512.")] = 96,
     library: Annotated[
         Path | None, typer.Option("--import", metavar="DIR", help="Keep what is PASS or WARN there, as assets of ours.")
     ] = None,
@@ -160,7 +161,7 @@ def verify(
     Writes verdicts as JSON, parquet, Markdown and JUnit XML. Exit code 0: every file is PASS or WARN; 1: some is not.
     """
     options = {"units": units, "up": up, "material": material, "density": density}
-    options |= {"derive_inertia": derive_inertia, "solidify": solidify}
+    options |= {"derive_inertia": derive_inertia, "solidify": solidify, "resolution": resolution}
     raise typer.Exit(_guarded(lambda: _verify(paths, out, options, library, executor, workers)))
 
 

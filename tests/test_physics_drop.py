@@ -22,6 +22,7 @@ from physics.mass import MassProperties
 from physics.model import Joint, JointKind, Model
 from physics.pose import Pose
 from physics.rolling import beside_rolling, is_quiet, slows_down
+from physics.stable_poses import pose_on_plane
 from physics.subject import SUBJECT, Moment, Subject
 
 CUBE = bodies.cuboid("cube", 0.1, 0.1, 0.1)
@@ -253,7 +254,7 @@ def test_a_drop_that_measured_nothing_fails_everything() -> None:
     checks = Judge(subject, "mujoco", floors("mujoco")).judge([nothing], [])
     assert {check.id for check in checks if check.verdict is not Verdict.FAIL} == set()
     assert {check.id for check in checks} == set(REQUIRED_DROP_CHECKS) - {"D9", "D10"}  # theirs are made apart
-    assert find_rest_poses(subject, [nothing]) == ()
+    assert find_rest_poses(Judge(subject, "mujoco", floors("mujoco")), [nothing]) == ()
 
 
 def test_a_result_that_depends_on_the_time_step_is_undecided() -> None:
@@ -420,6 +421,23 @@ def test_a_centre_of_mass_may_lie_beyond_the_support_by_the_rolling_friction_and
         checks = Judge(subject, "mujoco", floors("mujoco"), rolling).judge_drop(rested)
         verdicts += [check.verdict for check in checks if check.name == "support margin over L"]
     assert verdicts == [Verdict.FAIL, Verdict.FAIL, Verdict.WARN]
+
+
+def test_an_edge_holds_by_rolling_friction_after_a_random_start_only_and_warns() -> None:
+    subject = Subject(CUBE, DropConfig())
+    stable, *_, random = plan_starts(subject, np.random.default_rng(0))
+    beyond, radius = 5e-5, float(np.linalg.norm(subject.extents[:2]) / 2)
+    turn = np.pi / 4 + beyond / radius  # the centre of mass of a cube on its edge, and then beyond it
+    down = np.array([np.sin(turn), 0.0, -np.cos(turn)])
+    assert subject.hull_margin(down) == pytest.approx(-beyond, rel=1e-3)
+    found = []
+    for start, rolling in ((random, 4e-5), (random, 6e-5), (stable, 6e-5)):
+        judge = Judge(subject, "pybullet", floors("mujoco"), rolling)
+        X_WB = pose_on_plane(down, np.zeros(3), radius)
+        rested = Drop(start, Outcome.RESTED, 1e-3, 0, X_WB, down, com_height=radius, rest_index=0, rest_angle=turn)
+        verdict = next(check.verdict for check in judge.judge_drop(rested) if check.id == "D8")
+        found.append((verdict, find_rest_poses(judge, [rested])[0].balanced))
+    assert found == [(Verdict.FAIL, False), (Verdict.WARN, True), (Verdict.FAIL, False)]
 
 
 def test_every_step_about_the_first_contact_is_read() -> None:

@@ -243,6 +243,16 @@ def test_alterations_are_marked_and_never_a_pass(out: Path, tmp_path: Path) -> N
     assert "made solid at 48 voxels" in " ".join(scan.certificate.fallbacks)
 
 
+def test_solidify_leaves_closed_meshes_and_refuses_what_is_too_thin_for_its_voxels(out: Path, tmp_path: Path) -> None:
+    trimesh.creation.box(BOX).export(tmp_path / "closed.stl")
+    sheets = [trimesh.creation.box((0.1, 0.1, 1e-4)) for _ in range(2)]
+    sheets[1].apply_transform(trimesh.transformations.rotation_matrix(1.0, (1, 0.3, 0.2), (0.01, 0.02, 0)))
+    trimesh.util.concatenate(sheets).export(tmp_path / "thin.stl")
+    closed, thin = judge([tmp_path], out, units="m", solidify=True, resolution=32)
+    assert closed.verdict == "PASS" and closed.certificate is not None and not closed.certificate.fallbacks
+    assert thin.verdict == "unreadable" and "raise --resolution" in thin.reason
+
+
 def test_reports_hold_every_file_and_no_markup(found, tmp_path: Path) -> None:
     files = list(found.values())
     written = write_verification(files, tmp_path)

@@ -156,12 +156,15 @@ def collect_rest_poses(body: Body, records: Sequence[DropRecord]) -> tuple[RestP
     engines: dict[int, list[str]] = {}
     for record in records:
         for pose in record.rest_poses:
-            engines.setdefault(pose.stable_index, []).append(record.engine)
+            if not pose.balanced:
+                engines.setdefault(pose.stable_index, []).append(record.engine)
     # A pose that rolls on in one engine is no resting place, whatever the other says.
     rolling = {pose.stable_index for record in records for pose in record.rest_poses if pose.settled_only}
     found: dict[int, RestPose] = {}
     for record in records:
         for pose in record.rest_poses:
+            if pose.balanced:
+                continue
             found.setdefault(
                 pose.stable_index,
                 RestPose(

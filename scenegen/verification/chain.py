@@ -47,6 +47,8 @@ SIMPLIFICATION = 0.1
 """Largest shift of the surface when triangles of a solid that was made are merged [voxels]."""
 MOST_FACES = 500_000
 """Meshes of more faces are refused: exact predicates and hulls on them take minutes [1]."""
+LARGEST_LOSS = 0.25
+"""A solid that is made is refused where more than this share of the outer area has no surface within a voxel [1]."""
 FARTHEST = 1e6
 """Coordinates beyond this are no object's: products of such numbers leave the range of doubles [m]."""
 
@@ -73,7 +75,9 @@ def read_file(request: VerifyRequest, config: SurfaceConfig) -> Draft | Rejectio
     draft = Draft(asked, None, origin=Origin(path.name, sha256, units), whole=True)
     if options.solidify:
         try:
-            surfaces = tuple(_solidified(mesh, options, altered) for mesh in surfaces)
+            surfaces = tuple(
+                mesh if _bounds_a_solid(mesh, config) else _solidified(mesh, options, altered) for mesh in surfaces
+            )
         except (AssetError, PhysicsError) as error:
             return Rejection("read", "no solid to be made", np.nan, None, "", str(error))
     try:
@@ -204,6 +208,12 @@ def _mesh_of(path: Path, options: VerifyOptions) -> Mesh:
     return whole.rotated(Y_UP) if (options.up == "y" if unclear else True) else whole
 
 
+def _bounds_a_solid(mesh: Mesh, config: SurfaceConfig) -> bool:
+    """Return whether a mesh is one closed body that does not cut itself: nothing is to be made solid."""
+    checks = check_validity(mesh, body="solid", config=config.validity)
+    return all(check.verdict is not Verdict.FAIL for check in checks if check.id in ("G2", "G3", "G4", "G5"))
+
+
 def _solidified(mesh: Mesh, options: VerifyOptions, altered: list[str]) -> Mesh:
     """Return the solid that a mesh winds round, and note how far that moved its surface.
 
@@ -223,6 +233,11 @@ def _solidified(mesh: Mesh, options: VerifyOptions, altered: list[str]) -> Mesh:
         simplify_mesh(surface, tolerance=SIMPLIFICATION * volume.voxel_size).mesh, volume=volume.voxel_size**3
     )
     lost = unresolved_share(mesh, solid, voxel_size=volume.voxel_size)
+    if lost > LARGEST_LOSS:
+        raise AssetError(
+            f"no solid can be made of it: {100 * lost:.2g} % of its outer area is thinner than {options.resolution} "
+            f"voxels of {volume.voxel_size * 1e3:.3g} mm can show; raise --resolution"
+        )
     altered.append(
         f"altered: made solid at {options.resolution} voxels of {volume.voxel_size * 1e3:.3g} mm; "
         f"{100 * lost:.2g} % of the outer area has no surface within a voxel; "

@@ -43,7 +43,7 @@ class VerifyOptions:
     derive_inertia: bool = False
     """Judge a URDF or MJCF with the inertia of its visual solid at the declared mass; marked as altered."""
     solidify: bool = False
-    """Judge the solid that an open or self-crossing mesh winds round; marked as altered."""
+    """Judge the solid that a mesh winds round where it is open, crosses itself or falls apart; marked as altered."""
     resolution: int = 96
     """Voxels along the longest side for `solidify` [1]."""
 
@@ -51,6 +51,8 @@ class VerifyOptions:
         find_material(self.material)
         if self.density is not None and not (np.isfinite(self.density) and self.density > 0):
             raise ConfigError(f"density is {self.density} kg/m^3, expected a positive number")
+        if not 16 <= self.resolution <= 512:
+            raise ConfigError(f"resolution is {self.resolution} voxels, expected 16 to 512")
 
 
 @dataclass(frozen=True)
