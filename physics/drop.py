@@ -138,18 +138,21 @@ def _rest_pose(judge: Judge, group: Sequence[Drop]) -> RestPose:
     com = drop.X_WB.apply(subject.body.inertial.com)
     X_WB = Pose(drop.X_WB.position - np.array([com[0], com[1], 0.0]), drop.X_WB.quaternion)
     stable = drop.rest_angle <= subject.config.rest_angle_limit
+    probability = subject.poses[drop.rest_index].probability if stable else 0.0
+    upright = bool(angles_between(drop.down[None], UPRIGHT_DOWN)[0] <= StablePoseConfig().upright_angle)
     return RestPose(
         X_WB=X_WB,
         down=drop.down,
         com_height=drop.com_height,
         penetration=drop.penetration,
         support_margin=drop.support_margin,
-        probability=subject.poses[drop.rest_index].probability if stable else 0.0,
+        probability=probability,
         stable_index=drop.rest_index,
-        upright=bool(angles_between(drop.down[None], UPRIGHT_DOWN)[0] <= StablePoseConfig().upright_angle),
+        upright=upright,
         drops=tuple(member.name for member in group),
         settled_only=any(member.outcome is Outcome.ROLLING for member in group),
         balanced=judge.balances(drop),
+        precarious=subject.precarious(drop.support_margin, probability, upright=upright),
     )
 
 

@@ -62,6 +62,10 @@ class DropConfig:
 
     A rigid circle loses energy by rolling friction alone. Measured on perfect cylinders of 0.03, 0.1 and 0.3 m let go
     from 1 L at 6 to 30 degrees: up to 1.4, 6.7 and 16.2 s in MuJoCo, 1.8, 6.3 and 13.6 s in Bullet."""
+    rim_size: float = 0.3
+    """Beyond this size rim_seconds grows as L^1.5 [m], as the time in which rolling friction, a length, stops it."""
+    rim_cap: float = 120.0
+    """Largest limit of D3 for random starts [s]."""
     jitter_seconds: float = 1.0
     """Window of D6, the last of the drop [s]."""
     jitter_patience: float = 2.0
@@ -75,6 +79,8 @@ class DropConfig:
 
     Measured: a shelf of 36 kg on three contacts rattles in MuJoCo at 2 mm/s, within D6; the mean force is 3 % off
     over 21 ms, 1 % over 0.1 s, and 0.2 % over 0.5 s."""
+    rolling_support_seconds: float = 2.0
+    """The same for a body that rolls over its facets [s]; a sphere of 1 m and 64 meridians is 1.4 % off over 0.5 s."""
     samples_per_tau: float = 5.0
     """States read per tau; the stride is odd, so that jitter of period two is seen [1]."""
     sample_seconds: float = 0.01
@@ -102,6 +108,8 @@ class DropConfig:
     centre of mass 0.27 mm outside, on oak of 0.3 mm. Such a pose warns, as every margin below margin_warn."""
     margin_warn: float = 0.01
     """D5: below this the rest pose is precarious [1]."""
+    precarious_probability: float = 0.2
+    """D12: a precarious pose of less than this probability, not the upright one, need not hold in both engines [1]."""
     jitter_limit: float = 1e-4
     """D6: RMS of the position as a share of L [1]."""
     jitter_angle_limit: float = math.radians(0.05)
@@ -270,6 +278,8 @@ class RestPose:
     """True when the body may roll on about its declared axis of symmetry."""
     balanced: bool = False
     """True when rolling friction alone holds the body there: no pose to place it in, nor one that D12 compares."""
+    precarious: bool = False
+    """True when it is close to tipping and rare: no pose to place it in unless both engines end there."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "down", frozen(self.down))

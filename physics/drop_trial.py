@@ -184,8 +184,11 @@ def settle(watch: Watch, contact_time: float, limit: float) -> tuple[Outcome, fl
             and measured["jitter_angle"] <= config.jitter_angle_limit
         )
         round_body = subject.rolls(down_in_body(moment.X_WB, config.gravity))
-        if still or quiet > (max(patience, config.rolling_seconds) if round_body else patience):
-            return _rest_outcome(watch, quiet_from), quiet_from * dt - contact_time
+        # A round body rocks from facet to facet, and may gain speed for a while: it has until the limit to calm down.
+        if still or (elapsed > max(limit, config.rolling_seconds) if round_body else quiet > patience):
+            outcome = _rest_outcome(watch, quiet_from)
+            if outcome is not Outcome.TIMEOUT or elapsed > limit:
+                return outcome, quiet_from * dt - contact_time
 
 
 def _rest_outcome(watch: Watch, quiet_from: int) -> Outcome:
@@ -258,7 +261,10 @@ def _support(watch: Watch) -> dict[str, float]:
             depth = max(depth, float(-contacts.distances.min()))
         # The longer mean is taken to its end: to stop where it happens to be right would pass what oscillates.
         if steps == subject.config.support_steps and abs(load / steps - 1) > subject.config.load_limit:
-            planned = max(steps, round(subject.config.support_seconds / engine.timestep))
+            config = subject.config
+            rolling = rolls_freely(subject, moment.X_WB)
+            seconds = config.rolling_support_seconds if rolling else config.support_seconds
+            planned = max(steps, round(seconds / engine.timestep))
     corners = moment.X_WB.apply(subject.corners)
     lowest = float(corners[:, 2].min())
     # A body without any loaded contact has no support, however near its corners are. Corners are taken from all

@@ -143,9 +143,23 @@ class Subject:
         return min(config.settle_taus * self.tau + config.settle_seconds, config.settle_cap)
 
     def settle_limit(self, start: Start) -> float:
-        """Return the limit of D3 [s]; longer for a random start, which may land on a round rim."""
-        usual = self.settle_usual
-        return usual if start.stable_index >= 0 else max(usual, self.config.rim_seconds)
+        """Return the limit of D3 [s]; longer for a random start, which may land on a round rim, and for a ball."""
+        config, usual = self.config, self.settle_usual
+        if start.stable_index >= 0 and not self.ball:
+            return usual
+        rolling = config.rim_seconds * max(self.size / config.rim_size, 1.0) ** 1.5
+        return max(usual, min(rolling, config.rim_cap))
+
+    def precarious(self, margin: float, probability: float, *, upright: bool) -> bool:
+        """Return whether a rest pose is both close to tipping and rare: no equilibrium to expect of every engine.
+
+        Args:
+            margin: Distance of the projected centre of mass inside the support [m].
+            probability: Share of random drops that end there [1].
+            upright: Whether it is the upright pose, which has to hold.
+        """
+        config = self.config
+        return not upright and margin < config.margin_warn * self.size and probability < config.precarious_probability
 
     def world(self, ground: Material | None) -> World:
         """Return the world of a drop: this model above a half-space."""

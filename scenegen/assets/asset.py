@@ -163,7 +163,9 @@ def collect_rest_poses(body: Body, records: Sequence[DropRecord]) -> tuple[RestP
     found: dict[int, RestPose] = {}
     for record in records:
         for pose in record.rest_poses:
-            if pose.balanced:
+            # Nothing is placed where a body is about to tip and one engine alone says that it does not.
+            alone = len(set(engines.get(pose.stable_index, ()))) < len(records)
+            if pose.balanced or (pose.precarious and alone):
                 continue
             found.setdefault(
                 pose.stable_index,
