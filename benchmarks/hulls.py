@@ -5,10 +5,10 @@ alone. Both use one thread; seconds are CPU seconds, children included, which ot
 Objects that are convex (one hull from the first rung) are left out.
 
     OMP_NUM_THREADS=1 python benchmarks/hulls.py [--objects 34] [--foreign 14] [--resolution 96]
-        [--modes off,auto] [--every 1,9] [--deadline 60]
+        [--modes off,auto] [--every 1] [--deadline 60]
 
-`auto` is the baseline's default and is so slow that it may be run on every n-th mesh only (`--every`, one number per
-mode). A baseline run is ended after `--deadline` CPU seconds and counts as just that many: its true time is longer.
+`auto` is the baseline's default and is so slow that it may be run on every n-th mesh only (`--every 1,9`). A baseline
+run is ended after `--deadline` CPU seconds and counts as just that many: its true time is longer.
 """
 
 from __future__ import annotations
@@ -194,14 +194,14 @@ def main() -> None:
     parser.add_argument("--resolution", type=int, default=96, help="voxels along the longest side")
     parser.add_argument("--skip-baseline", action="store_true", help="time ours only")
     parser.add_argument("--modes", default="off,auto", help="preprocess modes of the baseline; auto is its default")
-    parser.add_argument("--every", default="1,9", help="each mode runs on every n-th mesh only")
+    parser.add_argument("--every", default="1", help="run a mode on every n-th mesh; one for all or each")
     parser.add_argument("--deadline", type=float, default=60.0, help="CPU seconds for one baseline run")
     options = parser.parse_args()
-    modes = (
-        {}
-        if options.skip_baseline
-        else dict(zip(options.modes.split(","), map(int, options.every.split(",")), strict=True))
-    )
+    named, every_nth = options.modes.split(","), [int(n) for n in options.every.split(",")]
+    if len(every_nth) not in (1, len(named)):
+        parser.error(f"--every has {len(every_nth)} numbers for {len(named)} modes; give one, or one for each")
+    every_nth = every_nth * len(named) if len(every_nth) == 1 else every_nth
+    modes = {} if options.skip_baseline else dict(zip(named, every_nth, strict=True))
     print(f"1 thread, deadline {options.deadline:g} CPU s, modes on every n-th mesh: {modes}", flush=True)
     with Sandbox(memory_bytes=8 * 2**30) as sandbox:
         for title, meshes in (

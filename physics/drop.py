@@ -9,14 +9,16 @@ import numpy as np
 from physics.check import Check
 from physics.drop_checks import Judge, rest_difference
 from physics.drop_record import Drop, DropConfig, DropRecord, Outcome, RestPose, Start
-from physics.drop_trial import Subject, place_on_plane, simulate_drop, stable_start
+from physics.drop_trial import place_on_plane, simulate_drop, stable_start
 from physics.engine import Engine
 from physics.errors import EngineError, ModelError
 from physics.floors import EngineFloors, OpenEngine
+from physics.incline import check_incline
 from physics.materials import Material, pair_friction
 from physics.model import Model
 from physics.pose import Pose
 from physics.stable_poses import UPRIGHT_DOWN, StablePoseConfig, angles_between
+from physics.subject import Subject
 
 HALF_STEP = 0.5
 """Scale of the time step in the repeats of D11 [1]."""
@@ -36,8 +38,9 @@ def run_drops(
 
     Starts are the most probable stable poses, the upright pose, and random orientations. Each drop ends when the
     body has rested and its jitter is measured. The first `config.held_starts` drops go on for D7 and are repeated at
-    half the time step for D11. An engine that refuses the model, and a body without stable poses (its centre of mass
-    lies outside its hulls), give a failed D14, not an exception.
+    half the time step for D11. Then its upright rest pose stands on inclines (D9, D10). An engine that refuses the
+    model, and a body without stable poses (its centre of mass lies outside its hulls), give a failed D14, not an
+    exception.
 
     Args:
         model: One body with hulls and mass properties.
@@ -65,6 +68,8 @@ def run_drops(
         repeats, _, _ = _drop_all(
             subject, open_engine, ground, starts[: config.held_starts], held=0, timestep_scale=HALF_STEP
         )
+        poses = find_rest_poses(judge, drops)
+        incline = check_incline(subject, poses, open_engine, engine=floors.engine, ground=ground)
     except EngineError as error:
         return _refused(subject, ground, judge, f"the engine refused the model: {error}")
     every = (*drops, *repeats)
@@ -78,8 +83,8 @@ def run_drops(
         thickness=subject.thickness,
         drops=drops,
         repeats=repeats,
-        rest_poses=find_rest_poses(subject, drops),
-        checks=judge.judge(drops, repeats),
+        rest_poses=poses,
+        checks=(*judge.judge(drops, repeats), *incline),
         simulated_seconds=float(sum(drop.simulated_seconds for drop in every)),
         steps=sum(drop.steps for drop in every),
     )
@@ -107,19 +112,19 @@ def plan_starts(subject: Subject, rng: np.random.Generator) -> tuple[Start, ...]
     return tuple(starts)
 
 
-def find_rest_poses(subject: Subject, drops: Sequence[Drop]) -> tuple[RestPose, ...]:
+def find_rest_poses(judge: Judge, drops: Sequence[Drop]) -> tuple[RestPose, ...]:
     """Return the distinct poses in which the drops came to rest, most probable first, each with its drops."""
     groups: list[list[Drop]] = []
     for drop in drops:
         if not drop.outcome.settled:
             continue
         for group in groups:
-            if _same_pose(subject, group[0], drop):
+            if _same_pose(judge.subject, group[0], drop):
                 group.append(drop)
                 break
         else:
             groups.append([drop])
-    poses = [_rest_pose(subject, group) for group in groups]
+    poses = [_rest_pose(judge, group) for group in groups]
     return tuple(sorted(poses, key=lambda pose: (-round(pose.probability, 9), pose.drops)))
 
 
@@ -127,23 +132,27 @@ def _same_pose(subject: Subject, a: Drop, b: Drop) -> bool:
     return rest_difference(subject, a, b)[0] <= subject.config.rest_angle_limit
 
 
-def _rest_pose(subject: Subject, group: Sequence[Drop]) -> RestPose:
-    drop = group[0]
+def _rest_pose(judge: Judge, group: Sequence[Drop]) -> RestPose:
+    drop, subject = group[0], judge.subject
     assert drop.X_WB is not None  # a settled drop has a finite pose
     com = drop.X_WB.apply(subject.body.inertial.com)
     X_WB = Pose(drop.X_WB.position - np.array([com[0], com[1], 0.0]), drop.X_WB.quaternion)
     stable = drop.rest_angle <= subject.config.rest_angle_limit
+    probability = subject.poses[drop.rest_index].probability if stable else 0.0
+    upright = bool(angles_between(drop.down[None], UPRIGHT_DOWN)[0] <= StablePoseConfig().upright_angle)
     return RestPose(
         X_WB=X_WB,
         down=drop.down,
         com_height=drop.com_height,
         penetration=drop.penetration,
         support_margin=drop.support_margin,
-        probability=subject.poses[drop.rest_index].probability if stable else 0.0,
+        probability=probability,
         stable_index=drop.rest_index,
-        upright=bool(angles_between(drop.down[None], UPRIGHT_DOWN)[0] <= StablePoseConfig().upright_angle),
+        upright=upright,
         drops=tuple(member.name for member in group),
         settled_only=any(member.outcome is Outcome.ROLLING for member in group),
+        balanced=judge.balances(drop),
+        precarious=subject.precarious(drop.support_margin, probability, upright=upright),
     )
 
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from physics.check import SEVERITY, Check, Verdict
 from physics.drop_record import Drop, DropConfig, Outcome
-from physics.drop_trial import Subject, lying_axis
 from physics.floors import EngineFloors, FloorsAt
-from physics.stable_poses import angles_between
+from physics.rolling import rolls_freely
+from physics.subject import Subject, direction_difference
 
 FIX = {
     "D1": "The engine adds damping, sleeps or uses another gravity; open it with drag 0 and sleep off.",
@@ -117,7 +117,9 @@ class Judge:
     def _contact(self, drop: Drop) -> list[Check]:
         config, subject = self.config, self.subject
         family = len(subject.poses[drop.rest_index].members) > 1 if drop.rest_index >= 0 else False
-        rolls = family or (drop.X_WB is not None and lying_axis(subject, drop.X_WB) is not None)
+        rolls = family or (drop.X_WB is not None and rolls_freely(subject, drop.X_WB))
+        # A round body rests and rolls on any corner of its facets, on either side of the centre of mass.
+        facet = config.facet_of_ball if subject.ball else config.facet_of_round if rolls else 0.0
         return [
             self.check(
                 "D4",
@@ -136,7 +138,7 @@ class Judge:
                 "support margin over L",
                 drop.support_margin / subject.size,
                 "1",
-                config.margin_limit - self.rolling_friction / subject.size,
+                config.margin_limit - self.rolling_friction / subject.size - facet,
                 drop,
                 # A round body rests on a line: its margin is that of its tessellation.
                 warn=None if rolls else config.margin_warn,
@@ -199,7 +201,31 @@ class Judge:
             ),
         ]
 
+    def balances(self, drop: Drop) -> bool:
+        """Return whether a random drop ended on an edge where rolling friction alone holds the body.
+
+        There the hulls have no equilibrium, but the centre of mass lies beyond them by less than the length by which
+        rolling friction shifts the supporting force. An engine without static rolling friction tips the body over.
+        """
+        if not drop.outcome.settled or drop.start.stable_index >= 0:
+            return False
+        off = drop.rest_angle > self.config.rest_angle_limit
+        return off and self.subject.hull_margin(drop.down) >= -self.rolling_friction
+
     def _pose(self, drop: Drop) -> Check:
+        if self.balances(drop):
+            return self.check(
+                "D8",
+                "margin of hulls that rolling friction holds, over L",
+                self.subject.hull_margin(drop.down) / self.subject.size,
+                "1",
+                -self.rolling_friction / self.subject.size,
+                drop,
+                warn=self.config.margin_warn,
+                sense=">=",
+                detail="on an edge; no pose to place it in",
+                fix=PRECARIOUS_FIX,
+            )
         return self.check(
             "D8",
             "gravity direction off the nearest stable pose",
@@ -295,19 +321,8 @@ class Judge:
 
 
 def rest_difference(subject: Subject, a: Drop, b: Drop) -> tuple[float, float]:
-    """Return the angle between two rest poses, yaw left out [rad], and the difference of their heights [m].
-
-    Facets of one family are one pose, and so is every roll of a body about its declared axis of symmetry.
-    """
-    height = abs(a.com_height - b.com_height)
-    axis = subject.symmetry_axis
-    if axis is not None:
-        return abs(float(np.arcsin(np.clip(a.down @ axis, -1, 1)) - np.arcsin(np.clip(b.down @ axis, -1, 1)))), height
-    limit = subject.config.rest_angle_limit
-    same_family = a.rest_index == b.rest_index and len(subject.poses[a.rest_index].members) > 1
-    if same_family and max(a.rest_angle, b.rest_angle) <= limit:
-        return max(a.rest_angle, b.rest_angle), height
-    return float(angles_between(a.down[None], b.down)[0]), height
+    """Return the angle between two rest poses, yaw left out [rad], and the difference of their heights [m]."""
+    return direction_difference(subject, a.down, b.down), abs(a.com_height - b.com_height)
 
 
 def worst_of(checks: Iterable[Check]) -> tuple[Check, ...]:

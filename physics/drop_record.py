@@ -62,6 +62,10 @@ class DropConfig:
 
     A rigid circle loses energy by rolling friction alone. Measured on perfect cylinders of 0.03, 0.1 and 0.3 m let go
     from 1 L at 6 to 30 degrees: up to 1.4, 6.7 and 16.2 s in MuJoCo, 1.8, 6.3 and 13.6 s in Bullet."""
+    rim_size: float = 0.3
+    """Beyond this size rim_seconds grows as L^1.5 [m], as the time in which rolling friction, a length, stops it."""
+    rim_cap: float = 120.0
+    """Largest limit of D3 for random starts [s]."""
     jitter_seconds: float = 1.0
     """Window of D6, the last of the drop [s]."""
     jitter_patience: float = 2.0
@@ -75,6 +79,8 @@ class DropConfig:
 
     Measured: a shelf of 36 kg on three contacts rattles in MuJoCo at 2 mm/s, within D6; the mean force is 3 % off
     over 21 ms, 1 % over 0.1 s, and 0.2 % over 0.5 s."""
+    rolling_support_seconds: float = 2.0
+    """The same for a body that rolls over its facets [s]; a sphere of 1 m and 64 meridians is 1.4 % off over 0.5 s."""
     samples_per_tau: float = 5.0
     """States read per tau; the stride is odd, so that jitter of period two is seen [1]."""
     sample_seconds: float = 0.01
@@ -102,6 +108,8 @@ class DropConfig:
     centre of mass 0.27 mm outside, on oak of 0.3 mm. Such a pose warns, as every margin below margin_warn."""
     margin_warn: float = 0.01
     """D5: below this the rest pose is precarious [1]."""
+    precarious_probability: float = 0.2
+    """D12: a precarious pose of less than this probability, not the upright one, need not hold in both engines [1]."""
     jitter_limit: float = 1e-4
     """D6: RMS of the position as a share of L [1]."""
     jitter_angle_limit: float = math.radians(0.05)
@@ -122,9 +130,17 @@ class DropConfig:
     """D11: change of the rest depth that always passes, in engine floors of rest depth [1]."""
     depth_floor: float = 1e-4
     """D11: change of the rest depth that always passes [m]."""
+    ball_roundness: float = 0.03
+    """A body is a ball where its convex hull lies between two spheres about its centre of mass that differ by this [1].
+
+    A sphere of 64 meridians has 0.24 %, its hulls of 64 corners each have 2.2 %."""
+    facet_of_ball: float = 0.12
+    """D5: half the width of a facet of a ball over L, at its roundness: sqrt(1 - (1 - 0.03)^2) / 2 [1]."""
+    facet_of_round: float = 0.05
+    """D5: the same of the side of another round body: sin(6 deg) / 2 for the 30 sides from which on it is one [1]."""
     standing_angle: float = math.radians(20.0)
     """A body with a symmetry axis stands when the axis is this close to the vertical; then nothing is exempt [rad]."""
-    rolling_speed: float = 0.2
+    rolling_speed: float = 0.5
     """Largest speed at which a lying body of revolution may roll on and count as settled, as a share of v* [1]."""
     rolling_slip: float = 0.05
     """Slip at the contact of a rolling body as a share of its speed, on top of the speed at rest [1]."""
@@ -134,6 +150,8 @@ class DropConfig:
     Rolling friction of 0.1 mm takes 20 % of it per second from a cylinder of 60 mm at rolling_speed."""
     relax_seconds: float = 0.5
     """D12: time for a pose to adopt the contact softness of another engine [s]."""
+    rolling_seconds: float = 10.0
+    """D6, D12: how long a round body may rock and roll from facet to facet until it is still [s]."""
     brief_hold_seconds: float = 2.0
     """D12: how long rest poses beyond the held_starts most probable ones must hold [s]."""
 
@@ -258,6 +276,10 @@ class RestPose:
     """Names of the drops that ended here."""
     settled_only: bool = False
     """True when the body may roll on about its declared axis of symmetry."""
+    balanced: bool = False
+    """True when rolling friction alone holds the body there: no pose to place it in, nor one that D12 compares."""
+    precarious: bool = False
+    """True when it is close to tipping and rare: no pose to place it in unless both engines end there."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "down", frozen(self.down))
@@ -295,7 +317,7 @@ class DropRecord:
         return overall_verdict(self.checks, REQUIRED_DROP_CHECKS)
 
 
-REQUIRED_DROP_CHECKS = ("D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8", "D11", "D14")
+REQUIRED_DROP_CHECKS = ("D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8", "D9", "D10", "D11", "D14")
 """Checks that every drop record must hold."""
 
 REQUIRED_DYNAMIC_CHECKS = (*REQUIRED_DROP_CHECKS, "D12")

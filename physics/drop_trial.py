@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float64
 
-from physics.drop_record import Drop, DropConfig, Outcome, Start
-from physics.engine import GROUND, Engine, Placement, State, World
-from physics.errors import ModelError
-from physics.materials import Material
-from physics.model import Body, Model
+from physics.drop_record import Drop, Outcome, Start
+from physics.engine import GROUND, Engine, State
 from physics.pose import Pose
-from physics.stable_poses import StablePose, angles_between, hull_vertices, nearest_stable, stable_poses
+from physics.rolling import beside_rolling, is_quiet, is_still, kinetic_energy, rolls_freely, slows_down
+from physics.stable_poses import angles_between
+from physics.subject import SUBJECT, Moment, Subject, down_in_body
 from physics.support import support_margin
-
-SUBJECT = "object"
-"""Name of the dropped model in its world."""
 
 FALL_SHARE = 0.9
 """Share of the analytic fall time over which D1 compares; the engine may brake in the last step before contact."""
@@ -34,105 +26,6 @@ TOUCHING = 5e-4
 """Contacts and hull corners within this share of L of the ground make up the support polygon [1].
 
 Engines keep or load only some of the touching corners: Bullet may rest a cube on two opposite ones."""
-
-
-@dataclass(frozen=True, eq=False)
-class Subject:
-    """A one-body model with the quantities that all its drops share."""
-
-    model: Model
-    config: DropConfig
-    symmetry_axis: Float64[np.ndarray, "3"] | None = None
-    """Declared axis of revolution in B, or None."""
-
-    def __post_init__(self) -> None:
-        if len(self.model.bodies) != 1:
-            raise ModelError(
-                f"model {self.model.name!r} has {len(self.model.bodies)} bodies; drop tests take one so far"
-            )
-        if self.symmetry_axis is not None:
-            axis = np.asarray(self.symmetry_axis, dtype=np.float64)
-            if axis.shape != (3,) or not np.isclose(np.linalg.norm(axis), 1.0):
-                raise ModelError(f"model {self.model.name!r}: symmetry_axis {axis} is not a unit vector of length 3")
-
-    @property
-    def body(self) -> Body:
-        """The body."""
-        return self.model.root
-
-    @cached_property
-    def corners(self) -> Float64[np.ndarray, "V 3"]:
-        """Corners of the convex hull of the collision geometry, in B [m]."""
-        return hull_vertices(self.body)
-
-    @cached_property
-    def poses(self) -> tuple[StablePose, ...]:
-        """Stable poses, most probable first."""
-        return stable_poses(self.body)
-
-    @cached_property
-    def extents(self) -> Float64[np.ndarray, "3"]:
-        """Extents of the smaller of two boxes: along the axes of B and along the principal axes [m]."""
-        along_body = np.ptp(self.corners, axis=0)
-        along_principal = np.ptp(self.corners @ self.body.inertial.principal_pose.rotation, axis=0)
-        return min(along_body, along_principal, key=lambda extents: float(extents.min()))
-
-    @property
-    def size(self) -> float:
-        """L: largest extent [m]."""
-        return float(self.extents.max())
-
-    @property
-    def thickness(self) -> float:
-        """l: smallest extent [m]."""
-        return float(self.extents.min())
-
-    @property
-    def g(self) -> float:
-        """Magnitude of standard or configured gravity [m/s^2]."""
-        return float(np.linalg.norm(self.config.gravity))
-
-    @property
-    def tau(self) -> float:
-        """Time scale sqrt(L/g) [s]."""
-        return float(np.sqrt(self.size / self.g))
-
-    @property
-    def speed(self) -> float:
-        """Speed scale v* = sqrt(g L) [m/s]."""
-        return float(np.sqrt(self.size * self.g))
-
-    @property
-    def settle_usual(self) -> float:
-        """Time in which a body without a round rim rests after contact [s]."""
-        config = self.config
-        return min(config.settle_taus * self.tau + config.settle_seconds, config.settle_cap)
-
-    def settle_limit(self, start: Start) -> float:
-        """Return the limit of D3 [s]; longer for a random start, which may land on a round rim."""
-        usual = self.settle_usual
-        return usual if start.stable_index >= 0 else max(usual, self.config.rim_seconds)
-
-    def world(self, ground: Material | None) -> World:
-        """Return the world of a drop: this model above a half-space."""
-        return World((Placement(SUBJECT, self.model, Pose.identity()),), ground, self.config.gravity)
-
-    def stride(self, timestep: float) -> int:
-        """Return the odd number of steps between two states that are read."""
-        interval = min(self.tau / self.config.samples_per_tau, self.config.sample_seconds)
-        return (max(int(interval / timestep), 1) - 1) // 2 * 2 + 1
-
-
-@dataclass(frozen=True, eq=False)
-class Moment:
-    """The state of the subject at one time."""
-
-    steps: int
-    com: Float64[np.ndarray, "3"]
-    quaternion: Float64[np.ndarray, "4"]
-    velocity: Float64[np.ndarray, "3"]
-    spin: Float64[np.ndarray, "3"]
-    X_WB: Pose
 
 
 class NotFinite(Exception):
@@ -236,12 +129,6 @@ def put_at(engine: Engine, X_WB: Pose) -> None:
     engine.set_state(State(0.0, (SUBJECT,), X_WB.position[None], X_WB.quaternion[None], zero, zero))
 
 
-def down_in_body(X_WB: Pose, gravity: tuple[float, float, float]) -> Float64[np.ndarray, "3"]:
-    """Return the direction of gravity in the body frame."""
-    direction = np.asarray(gravity) / np.linalg.norm(gravity)
-    return X_WB.rotation.T @ direction
-
-
 def _fall(watch: Watch, start: Start) -> float:
     """Fall and return the worst relative error against semi-implicit Euler: x0 + g t (t + dt) / 2 (D1)."""
     dt = watch.engine.timestep
@@ -296,138 +183,40 @@ def settle(watch: Watch, contact_time: float, limit: float) -> tuple[Outcome, fl
             measured["jitter_position"] <= config.jitter_limit * subject.size
             and measured["jitter_angle"] <= config.jitter_angle_limit
         )
-        if still or quiet > patience:
-            return _rest_outcome(watch, quiet_from), quiet_from * dt - contact_time
+        round_body = subject.rolls(down_in_body(moment.X_WB, config.gravity))
+        # A round body rocks from facet to facet, and may gain speed for a while: it has until the limit to calm down.
+        if still or (elapsed > max(limit, config.rolling_seconds) if round_body else quiet > patience):
+            outcome = _rest_outcome(watch, quiet_from)
+            if outcome is not Outcome.TIMEOUT or elapsed > limit:
+                return outcome, quiet_from * dt - contact_time
 
 
 def _rest_outcome(watch: Watch, quiet_from: int) -> Outcome:
     """Tell rest from rolling about the symmetry axis, which must slow down."""
     window = watch.since(quiet_from)
-    if all(_is_still(watch.subject, moment) for moment in window):
+    if all(is_still(watch.subject, moment) for moment in window):
         return Outcome.RESTED
     return Outcome.ROLLING if slows_down(watch.subject, window) else Outcome.TIMEOUT
-
-
-def slows_down(subject: Subject, window: Sequence[Moment]) -> bool:
-    """Return whether kinetic energy falls over a window, by the means of its first and last third, or motion ends."""
-    third = max(len(window) // 3, 1)
-    first, last = window[:third], window[-third:]
-    if all(_is_still(subject, moment) for moment in last):
-        return True
-    before, after = (float(np.mean([_kinetic(subject.body, m) for m in part])) for part in (first, last))
-    return after < before * (1 - subject.config.rolling_loss)
-
-
-def is_quiet(subject: Subject, moment: Moment) -> bool:
-    """Return whether speed and spin are those of a body at rest (D3), pure rolling of a lying body left out.
-
-    Pure rolling is a spin about the horizontal direction u of the axis with the velocity that the spin gives the
-    centre of mass above a contact line along u. All other motion keeps the limits: velocity along u, vertical
-    velocity, slip at the contact, yaw and tilting. Cones roll so too: their spin is along the contact line.
-    """
-    if _is_still(subject, moment):
-        return True
-    axis = lying_axis(subject, moment.X_WB)
-    if axis is None:
-        return False
-    config = subject.config
-    forward, across = _rolling_directions(axis)
-    spin, speed = float(moment.spin @ forward), float(moment.velocity @ across)
-    slip = speed - spin * float(moment.com[2])
-    allowed = max(config.quiet_speed * subject.speed, config.quiet_speed_floor)
-    beside = math.hypot(float(moment.velocity @ forward), float(moment.velocity[2]))
-    turning = float(np.linalg.norm(moment.spin - spin * forward))
-    return (
-        beside <= allowed
-        and abs(slip) <= allowed + config.rolling_slip * abs(speed)
-        and turning <= max(config.quiet_spin / subject.tau, config.quiet_speed_floor / subject.size)
-        and abs(speed) <= config.rolling_speed * subject.speed
-    )
-
-
-def _rolling_directions(axis: np.ndarray) -> tuple[Float64[np.ndarray, "3"], Float64[np.ndarray, "3"]]:
-    """Return the horizontal unit direction of a lying axis in W and that in which a spin about it rolls."""
-    forward = np.array([axis[0], axis[1], 0.0]) / max(math.hypot(axis[0], axis[1]), 1e-12)
-    return forward, np.cross(forward, [0.0, 0.0, 1.0])
-
-
-def beside_rolling(
-    subject: Subject, moments: Sequence[Moment]
-) -> tuple[Float64[np.ndarray, "N 3"], Float64[np.ndarray, "N 2"]]:
-    """Return the motion of a lying body of revolution that is not rolling, summed from the first moment on.
-
-    Returns:
-        Displacements (N, 3): along the axis, by slip across it, and upwards [m].
-        Turns (N, 2): tilt of the axis, and yaw as the rotation about the vertical [rad].
-    """
-    symmetry_axis = np.asarray(subject.symmetry_axis)
-    axes = [moment.X_WB.rotate(symmetry_axis) for moment in moments]
-    shifts, turns = [np.zeros(3)], [np.zeros(2)]
-    for (before, old), (after, new) in itertools.pairwise(zip(moments, axes, strict=True)):
-        forward, across = _rolling_directions(old + new)
-        moved, turned = after.com - before.com, _rotation_vector(before.X_WB, after.X_WB)
-        rolled = float(turned @ forward) * (before.com[2] + after.com[2]) / 2
-        shifts.append(np.array([moved @ forward, moved @ across - rolled, moved[2]]))
-        turns.append(np.array([axis_tilt(new) - axis_tilt(old), turned[2]]))
-    return np.cumsum(shifts, axis=0), np.cumsum(turns, axis=0)
-
-
-def _rotation_vector(before: Pose, after: Pose) -> Float64[np.ndarray, "3"]:
-    """Return the rotation from one orientation to the next in W, at most half a turn [rad]."""
-    quaternion = after.compose(before.inverse()).quaternion
-    sine = float(np.linalg.norm(quaternion[1:]))
-    if sine == 0:
-        return np.zeros(3)
-    sign = 1.0 if quaternion[0] >= 0 else -1.0
-    return quaternion[1:] * (sign * 2 * math.atan2(sine, abs(float(quaternion[0]))) / sine)
-
-
-def lying_axis(subject: Subject, X_WB: Pose) -> Float64[np.ndarray, "3"] | None:
-    """Return the declared axis of revolution in W when the body lies on its side, None otherwise."""
-    if subject.symmetry_axis is None:
-        return None
-    axis = X_WB.rotate(subject.symmetry_axis)
-    return axis if abs(float(axis[2])) < np.cos(subject.config.standing_angle) else None
-
-
-def axis_tilt(axis: np.ndarray) -> float:
-    """Return the angle of a unit axis in W above the horizontal [rad]."""
-    return float(np.arcsin(np.clip(axis[2], -1.0, 1.0)))
-
-
-def _is_still(subject: Subject, moment: Moment) -> bool:
-    config = subject.config
-    speed, spin = float(np.linalg.norm(moment.velocity)), float(np.linalg.norm(moment.spin))
-    return speed <= max(config.quiet_speed * subject.speed, config.quiet_speed_floor) and spin <= max(
-        config.quiet_spin / subject.tau, config.quiet_speed_floor / subject.size
-    )
-
-
-def _kinetic(body: Body, moment: Moment) -> float:
-    """Return the kinetic energy [J]."""
-    spin = moment.X_WB.rotation.T @ moment.spin
-    inertial = body.inertial
-    return 0.5 * float(inertial.mass * moment.velocity @ moment.velocity + spin @ inertial.inertia @ spin)
 
 
 def _energy_gain(watch: Watch, start: Start) -> float:
     """Return the largest energy above that of the start, over m g (clearance + L) (D2)."""
     subject = watch.subject
     gravity, mass = np.asarray(subject.config.gravity), subject.body.inertial.mass
-    energies = [_kinetic(subject.body, m) - mass * float(gravity @ m.com) for m in watch.moments]
+    energies = [kinetic_energy(subject.body, m) - mass * float(gravity @ m.com) for m in watch.moments]
     return (max(energies) - energies[0]) / (mass * subject.g * (start.clearance + subject.size))
 
 
 def jitter(watch: Watch) -> dict[str, float]:
     """Return the RMS of position and rotation about their means over the last window (D6).
 
-    For a body of revolution lying on its side all but pure rolling counts.
+    For a round body all but pure rolling counts.
     """
     subject = watch.subject
     window = watch.since(watch.steps - round(subject.config.jitter_seconds / watch.engine.timestep))
     last = window[-1]
     positions = np.array([moment.com for moment in window])
-    if lying_axis(subject, last.X_WB) is not None:
+    if rolls_freely(subject, last.X_WB):
         positions, turns = beside_rolling(subject, window)
     else:
         inverse = last.X_WB.inverse()
@@ -472,7 +261,10 @@ def _support(watch: Watch) -> dict[str, float]:
             depth = max(depth, float(-contacts.distances.min()))
         # The longer mean is taken to its end: to stop where it happens to be right would pass what oscillates.
         if steps == subject.config.support_steps and abs(load / steps - 1) > subject.config.load_limit:
-            planned = max(steps, round(subject.config.support_seconds / engine.timestep))
+            config = subject.config
+            rolling = rolls_freely(subject, moment.X_WB)
+            seconds = config.rolling_support_seconds if rolling else config.support_seconds
+            planned = max(steps, round(seconds / engine.timestep))
     corners = moment.X_WB.apply(subject.corners)
     lowest = float(corners[:, 2].min())
     # A body without any loaded contact has no support, however near its corners are. Corners are taken from all
@@ -491,12 +283,12 @@ def _support(watch: Watch) -> dict[str, float]:
 def hold(watch: Watch, seconds: float) -> dict[str, float]:
     """Keep stepping and return the largest displacement and change of tilt (D7); yaw is free.
 
-    For a body of revolution lying on its side all but pure rolling counts, and its yaw too.
+    For a round body all but pure rolling counts, and the yaw of a lying one too.
     """
     subject = watch.subject
     first = watch.advance(0)
     down = down_in_body(first.X_WB, subject.config.gravity)
-    lying = lying_axis(subject, first.X_WB)
+    rolling = rolls_freely(subject, first.X_WB)
     position = angle = 0.0
     stride = max(int(0.05 / watch.engine.timestep) // 2 * 2 + 1, 1)
     shift, turn, last = np.zeros(3), np.zeros(2), first
@@ -504,7 +296,7 @@ def hold(watch: Watch, seconds: float) -> dict[str, float]:
         moment = watch.advance(stride)
         moved = moment.com - first.com
         tilted = down_in_body(moment.X_WB, subject.config.gravity)
-        if lying is not None:
+        if rolling:
             shifts, turns = beside_rolling(subject, (last, moment))
             shift, turn, last = shift + shifts[-1], turn + turns[-1], moment
             position = max(position, float(np.linalg.norm(shift)))
@@ -538,6 +330,6 @@ def _describe(
         warnings=warnings,
     )
     if outcome.settled:
-        index, angle = nearest_stable(subject.poses, down)
+        index, angle = subject.nearest_pose(down)
         drop = replace(drop, rest_index=index, rest_angle=angle)
     return replace(drop, **measured)

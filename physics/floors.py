@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from physics.drop_record import Drop, DropConfig, Outcome, Start
-from physics.drop_trial import Subject, simulate_drop, stable_start
+from physics.drop_trial import simulate_drop, stable_start
 from physics.engine import Engine
 from physics.errors import EngineError
 from physics.mass import integrate_mesh
@@ -17,6 +17,7 @@ from physics.materials import Material
 from physics.mesh import Mesh
 from physics.model import Body, Hull, Model, Part
 from physics.pose import frozen
+from physics.subject import Subject
 
 OpenEngine = Callable[..., Engine]
 """Opens an engine on a world: `open_engine(world, timestep_scale=1.0)`."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from physics.errors import MaterialError
@@ -72,6 +72,23 @@ def find_material(name: str) -> Material:
     close = difflib.get_close_matches(name, MATERIALS, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise MaterialError(f"{name!r} is not a material.{hint} Materials: {', '.join(MATERIALS)}")
+
+
+FRICTION_LENGTH_SHARE = 0.003
+"""Largest torsional and rolling friction in a test, as a share of the size of the body [1].
+
+They are lengths, of the order of the contact patch, and shrink with it: 0.3 mm of wood under a body of 100 mm would let
+a body of 5 mm stand on its edges."""
+
+
+def sized_friction(material: Material, size: float) -> Material:
+    """Return the material with friction lengths that fit a body of largest extent `size` [m], or what it stands on."""
+    longest = FRICTION_LENGTH_SHARE * size
+    return replace(
+        material,
+        torsional_friction=min(material.torsional_friction, longest),
+        rolling_friction=min(material.rolling_friction, longest),
+    )
 
 
 def pair_friction(a: Material, b: Material) -> Friction:

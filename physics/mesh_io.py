@@ -9,6 +9,9 @@ import numpy as np
 from physics.errors import MeshError
 from physics.mesh import Mesh
 
+MOST_OBJECTS = 2000
+"""Files of more objects are scenes, not objects [1]."""
+
 
 def read_mesh(path: str | Path) -> Mesh:
     """Return the triangles of a file, every part in one mesh, vertices neither merged nor moved.
@@ -37,14 +40,18 @@ def read_mesh(path: str | Path) -> Mesh:
         raise MeshError(f"{path}: {error}") from error
 
 
-def read_objects(path: str | Path) -> list[Mesh]:
+def read_objects(path: str | Path, *, most_faces: int | None = None) -> list[Mesh]:
     """Return the named objects of a file in the order of their names; a file without names is one object.
 
     Vertices at one place are made one, exactly and nothing else: OBJ repeats them at the seams of its textures, STL for
     every face. Units and placement are those of the file.
 
+    Args:
+        path: As for `read_mesh`.
+        most_faces: Files of more faces are refused; None for no limit [1].
+
     Raises:
-        MeshError: as `read_mesh`.
+        MeshError: As `read_mesh`, or there are too many objects or faces.
     """
     import trimesh
 
@@ -54,10 +61,18 @@ def read_objects(path: str | Path) -> list[Mesh]:
     try:
         scene = trimesh.load(path, process=False, force="scene", split_objects=True, skip_materials=True)
         assert isinstance(scene, trimesh.Scene)
+        if len(scene.graph.nodes_geometry) > MOST_OBJECTS:
+            raise MeshError(f"{path} has more than {MOST_OBJECTS:,} objects; give one object a file")
+        nodes = [scene.graph[node][1] for node in scene.graph.nodes_geometry]
+        count = sum(len(getattr(scene.geometry[name], "faces", ())) for name in nodes)
+        if most_faces is not None and count > most_faces:
+            raise MeshError(f"{path} has more than {most_faces:,} faces; simplify it first")
         placed = []
         for node in sorted(scene.graph.nodes_geometry):  # a set: sorted, for equal bytes each time
             X, name = scene.graph[node]
             placed.append(scene.geometry[name].copy().apply_transform(X))
+    except MeshError:
+        raise
     except Exception as error:  # readers of two dozen formats raise whatever they like
         raise MeshError(f"{path}: trimesh cannot read it as a mesh: {type(error).__name__}: {error}") from error
     found = [mesh for mesh in placed if isinstance(mesh, trimesh.Trimesh) and len(mesh.faces)]

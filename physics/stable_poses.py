@@ -143,14 +143,40 @@ def pose_on_plane(down: np.ndarray, com: np.ndarray, com_height: float) -> Pose:
     return Pose(np.array([0.0, 0.0, com_height]) - turn.rotate(com), turn.quaternion)
 
 
-def nearest_stable(poses: tuple[StablePose, ...], down: np.ndarray) -> tuple[int, float]:
-    """Return the index of the family nearest to a gravity direction of the body frame, and the angle to it [rad]."""
+def nearest_stable(
+    poses: tuple[StablePose, ...],
+    down: np.ndarray,
+    corners: Float64[np.ndarray, "V 3"],
+    *,
+    barrier: float | None = None,
+) -> tuple[int, float]:
+    """Return the index of the family nearest to a gravity direction of the body frame, and the angle to it [rad].
+
+    Within a family the angle is 0: between the facets of a tessellated round body the height of the centre of mass
+    rises by less than the barrier across which facets are one family, and rolling friction holds it anywhere there.
+
+    Args:
+        poses: Families of stable poses.
+        down: Gravity direction [1].
+        corners: Corners of the convex hull, from the centre of mass [m].
+        barrier: Rise of the centre of mass within a family, as a share of its height; that of the merging otherwise.
+
+    Raises:
+        ModelError: There are no poses.
+    """
     if not poses:
         raise ModelError("no stable poses to compare with")
+    barrier = StablePoseConfig().merge_barrier if barrier is None else barrier
     unit = np.asarray(down) / np.linalg.norm(down)
-    angles = [float(angles_between(pose.members, unit).min()) for pose in poses]
-    index = int(np.argmin(angles))
-    return index, angles[index]
+    angles = [angles_between(pose.members, unit) for pose in poses]
+    index = int(np.argmin([float(each.min()) for each in angles]))
+    nearest = int(np.argmin(angles[index]))
+    angle = float(angles[index][nearest])
+    if len(poses[index].members) > 1 and angle <= StablePoseConfig().merge_angle:
+        height = float((corners @ poses[index].members[nearest]).max())
+        if float((corners @ unit).max()) <= (1 + barrier) * height:
+            return index, 0.0
+    return index, angle
 
 
 def angles_between(directions: np.ndarray, unit: np.ndarray) -> Float64[np.ndarray, "N"]:

@@ -121,11 +121,13 @@ def check_validity(
 
 def count_self_intersections(vertices: Float64[np.ndarray, "V 3"], faces: np.ndarray) -> tuple[int, int]:
     """Return how many pairs of faces cut each other, and one face that does (-1 for none), by exact predicates."""
+    # The predicates skip faces of the same corners, but only after comparing each with all of its copies.
+    kept = np.sort(np.unique(np.sort(faces, axis=1), axis=0, return_index=True)[1])
     found, pairs, _ = igl.predicates.find_self_intersections(
-        np.array(vertices, dtype=np.float64, order="C"), np.array(faces, dtype=np.int64, order="C")
+        np.array(vertices, dtype=np.float64, order="C"), np.array(faces[kept], dtype=np.int64, order="C")
     )
     pairs = np.asarray(pairs)
-    return (len(pairs), int(pairs[0, 0])) if found else (0, -1)
+    return (len(pairs), int(kept[pairs[0, 0]])) if found else (0, -1)
 
 
 def manifold_of(vertices: Float64[np.ndarray, "V 3"], faces: np.ndarray) -> manifold3d.Manifold:

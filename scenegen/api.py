@@ -13,7 +13,7 @@ from scenegen.scenes.load import load_scene
 if TYPE_CHECKING:
     from scenegen.assets.build import CertifiedAsset
     from scenegen.pipeline.stage import Rejection
-    from scenegen.verification.verify import VerifiedFile
+    from scenegen.verification.verified import VerifiedFile
 
 __all__ = ["attach", "generate", "load_asset", "load_asset_pybullet", "load_scene", "load_scene_pybullet", "verify"]
 
@@ -60,17 +60,21 @@ def generate(
     return build_asset(request, build_config(config, measure_engines(config.drop)))
 
 
-def verify(paths: Path | str | Sequence[Path | str], out: Path | str, **options: Any) -> list[VerifiedFile]:
-    """Judge foreign meshes and URDF files in this process, as `scenegen verify` does.
+def verify(
+    paths: Path | str | Sequence[Path | str], out: Path | str, *, library: Path | str | None = None, **options: Any
+) -> list[VerifiedFile]:
+    """Judge foreign meshes, URDF and MJCF files in this process, as `scenegen verify` does.
 
     Args:
         paths: Files, and folders in which all files of a known format are taken.
         out: Folder for the results of the steps; the same call again takes them from there.
+        library: Folder that takes what is PASS or WARN as assets, as `--import` does; each file then says its `folder`.
         options: Fields of `scenegen.verification.request.VerifyOptions`: units, up, material, density, derive_inertia,
             solidify, resolution.
 
     Raises:
         ConfigError: a path, an option or a unit that is missing.
+        AssetError: the library holds something else in the place of an asset.
     """
     from rich.console import Console
 
@@ -83,7 +87,8 @@ def verify(paths: Path | str | Sequence[Path | str], out: Path | str, **options:
     asked = [paths] if isinstance(paths, (str, Path)) else list(paths)
     settings = read_record(options, VerifyOptions, source="verify")
     with RunProgress(Console(quiet=True)) as progress:
-        return verify_files([Path(path) for path in asked], Path(out), settings, run_serial, progress)
+        files, kept = [Path(path) for path in asked], None if library is None else Path(library)
+        return verify_files(files, Path(out), settings, run_serial, progress, library=kept)
 
 
 def load_scene_pybullet(folder: Path | str, client: int) -> dict[str, int]:

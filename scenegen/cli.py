@@ -149,6 +149,10 @@ def verify(
     solidify: Annotated[
         bool, typer.Option("--solidify", help="Judge the solid that an open mesh winds round; marked as altered.")
     ] = False,
+    resolution: Annotated[int, typer.Option(help="Voxels along the longest side for --solidify, 16 to 512.")] = 96,
+    library: Annotated[
+        Path | None, typer.Option("--import", metavar="DIR", help="Keep what is PASS or WARN there, as assets of ours.")
+    ] = None,
     executor: Annotated[ExecutorKind, typer.Option(help="Where the checks run.")] = ExecutorKind.RAY,
     workers: Annotated[int | None, typer.Option(min=1, help="Files at a time; default one for each core.")] = None,
 ) -> None:
@@ -157,11 +161,18 @@ def verify(
     Writes verdicts as JSON, parquet, Markdown and JUnit XML. Exit code 0: every file is PASS or WARN; 1: some is not.
     """
     options = {"units": units, "up": up, "material": material, "density": density}
-    options |= {"derive_inertia": derive_inertia, "solidify": solidify}
-    raise typer.Exit(_guarded(lambda: _verify(paths, out, options, executor, workers)))
+    options |= {"derive_inertia": derive_inertia, "solidify": solidify, "resolution": resolution}
+    raise typer.Exit(_guarded(lambda: _verify(paths, out, options, library, executor, workers)))
 
 
-def _verify(paths: list[Path], out: Path, given: dict[str, Any], executor: ExecutorKind, workers: int | None) -> int:
+def _verify(
+    paths: list[Path],
+    out: Path,
+    given: dict[str, Any],
+    library: Path | None,
+    executor: ExecutorKind,
+    workers: int | None,
+) -> int:
     from rich.console import Console
 
     from scenegen.config_records import read_record
@@ -172,11 +183,48 @@ def _verify(paths: list[Path], out: Path, given: dict[str, Any], executor: Execu
 
     options = read_record(given, VerifyOptions, source="the command")
     with RunProgress(Console(stderr=True)) as progress, _executor(executor, None, workers) as execute:
-        found = verify_files(paths, out, options, execute, progress)
+        found = verify_files(paths, out, options, execute, progress, library=library)
     print_verification(found, Console())
     for path in write_verification(found, out):
         typer.echo(f"wrote {path}")
-    return DONE if all(file.accepted for file in found) else NOT_CERTIFIED
+    if library is not None:
+        folders = {file.folder for file in found if file.folder is not None}
+        typer.echo(f"imported {len(folders)} assets of {len(found)} files into {library}")
+    for file in found:
+        if file.not_kept:
+            typer.echo(f"not imported: {file.path}: {file.not_kept}", err=True)
+    return DONE if all(file.accepted and not file.not_kept for file in found) else NOT_CERTIFIED
+
+
+@app.command(epilog="Example: scenegen reverify out/verified")
+def reverify(
+    folder: Annotated[
+        Path, typer.Argument(help="Output of a run or a verification, or imported assets.", show_default=False)
+    ],
+    write: Annotated[bool, typer.Option("--write", help="Keep the new certificates there.")] = False,
+    executor: Annotated[ExecutorKind, typer.Option(help="Where the checks run.")] = ExecutorKind.RAY,
+    workers: Annotated[int | None, typer.Option(min=1, help="Assets at a time; default one for each core.")] = None,
+) -> None:
+    """Judge again with the installed engines and the present checks, and say what changed.
+
+    Writes reverification.json. Exit code 0: no verdict got worse; 1: one did.
+    """
+    raise typer.Exit(_guarded(lambda: _reverify(folder, write, executor, workers)))
+
+
+def _reverify(folder: Path, write: bool, executor: ExecutorKind, workers: int | None) -> int:
+    from rich.console import Console
+
+    from scenegen.reports.progress import RunProgress
+    from scenegen.verification.change import print_changes, write_changes
+    from scenegen.verification.reverify import check_folder, reverify_folder
+
+    check_folder(folder)
+    with RunProgress(Console(stderr=True)) as progress, _executor(executor, None, workers) as execute:
+        changes = reverify_folder(folder, execute, progress, write=write)
+    print_changes(changes, Console())
+    typer.echo(f"wrote {write_changes(changes, folder)}")
+    return NOT_CERTIFIED if any(change.worse for change in changes) else DONE
 
 
 @app.command(epilog="Example: scenegen report out/demo")
@@ -184,15 +232,16 @@ def report(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="Output folder of 'run' or 'verify'.", show_default=False)
     ],
+    out: Annotated[Path | None, typer.Option(help="Folder of the report; default DIR/report.")] = None,
 ) -> None:
     """Write a report of a run or a verification that opens in a browser, from disk, without a network.
 
     Writes DIR/report: index.html, and the same as JSON with its schema, parquet, Markdown and JUnit XML.
     """
-    raise typer.Exit(_guarded(lambda: _report(folder)))
+    raise typer.Exit(_guarded(lambda: _report(folder, out)))
 
 
-def _report(folder: Path) -> int:
+def _report(folder: Path, out: Path | None) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
@@ -200,7 +249,7 @@ def _report(folder: Path) -> int:
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("assets", total=None)
-        written = write_report(folder, progress=lambda done, of: bar.update(task, completed=done, total=of))
+        written = write_report(folder, out, progress=lambda done, of: bar.update(task, completed=done, total=of))
     for path in (*written.written, written.page):
         typer.echo(f"wrote {path}")
     return DONE

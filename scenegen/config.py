@@ -19,6 +19,7 @@ from physics.errors import PhysicsError
 from physics.hulls import HullConfig
 from physics.validity import ValidityConfig
 from scenegen.assets.draw import GeneratorConfig, draw_config, open_learned
+from scenegen.assets.library import find_assets
 from scenegen.config_records import nearest, read_record
 from scenegen.config_text import apply_override, kind_of, parse_text
 from scenegen.errors import ConfigError, SceneError
@@ -116,13 +117,16 @@ class RunConfig:
     """One complete run."""
 
     name: Name
-    objects: Annotated[tuple[ObjectsConfig, ...], Field(min_length=1)]
+    objects: tuple[ObjectsConfig, ...] = ()
+    """What is drawn; may be left out where assets are imported."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Every random draw comes from it."""
     attempts_per_object: Annotated[int, Field(ge=1, le=100)] = 5
     """Draws for one object before it is given up [1]."""
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     scenes: tuple[AnyScene, ...] = ()
+    assets: dict[str, str] = field(default_factory=dict)
+    """`import`: folder of `scenegen verify --import`, or output of another run, whose assets the scenes use too."""
     validity: ValidityConfig = field(default_factory=ValidityConfig)
     hulls: HullConfig = field(default_factory=HullConfig)
     drop: DropConfig = field(default_factory=DropConfig)
@@ -162,6 +166,7 @@ def read_config(text: str, *, source: str = "configuration", overrides: Sequence
 def check_config(data: dict[str, Any], *, source: str) -> RunConfig:
     """Return the run that plain values describe, as `load_config` does for those of a file."""
     _name_families(data, source)
+    _check_assets(data, source)
     config = read_record(data, RunConfig, source=source)
     learned = _learned_families(config.generator, source)
     _check_objects(config, learned, source)
@@ -214,6 +219,28 @@ def _name_families(data: dict[str, Any], source: str) -> None:
             batch["families"] = [batch.pop("family")]
         if batch["families"] == "all":
             batch["families"] = list(FAMILIES)
+
+
+def _check_assets(data: dict[str, Any], source: str) -> None:
+    """Refuse a run without any asset, and a library that holds none."""
+    assets = data.get("assets", {})
+    if not isinstance(assets, dict):
+        return  # the schema says what is wrong with it
+    for name in assets:
+        if name != "import":
+            raise ConfigError(
+                f"{source}: assets.{name} is not a key of assets. {nearest(name, ['import'])}Keys: import"
+            )
+    library = assets.get("import")
+    if library is None and not data.get("objects"):
+        what = "has 0 entries" if "objects" in data else "is missing"
+        raise ConfigError(f"{source}: objects {what}; say what to draw, or use assets that are there: assets.import")
+    if isinstance(library, str) and not find_assets(Path(library)):
+        what = "holds no assets" if Path(library).is_dir() else "is not a folder"
+        raise ConfigError(
+            f"{source}: assets.import: {library!r} {what}; give the folder of 'scenegen verify ... --import DIR', or "
+            "the output folder of a run"
+        )
 
 
 def _learned_families(config: GeneratorConfig, source: str) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import shutil
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from scenegen.assets import build
 from scenegen.assets.build import AssetRequest, BatteryConfig, BuildConfig, CertifiedAsset, Draft, SurfaceConfig
 from scenegen.assets.draw import draw_config
 from scenegen.assets.layout import THUMB_PNG
+from scenegen.assets.library import take_assets
 from scenegen.assets.manifest import RejectionRow, write_manifest, write_rejections
 from scenegen.assets.package import STAGED
 from scenegen.assets.publish import PublishConfig, PublishedAsset, find_damage
@@ -61,6 +62,8 @@ class RunResult:
     scenes: dict[str, Outcome]
     """How every scene ended, by name."""
     floors: tuple[EngineFloors, ...]
+    imported: tuple[PublishedAsset, ...] = ()
+    """Assets of a library, which scenes use too."""
     written: tuple[Path, ...] = ()
     """Tables and pictures."""
 
@@ -91,6 +94,7 @@ def run(config: RunConfig, out: Path, execute: Execute, observer: Observer) -> R
     """
     store = Store(out / STORE)
     sweep_staged(out, store)
+    imported = import_assets(config, out, store, observer)
     floors = measure_all_floors(config.drop, store, execute, observer)
     outcomes = complete_folders(
         PUBLISH,
@@ -103,13 +107,28 @@ def run(config: RunConfig, out: Path, execute: Execute, observer: Observer) -> R
     assets = owned_assets(outcomes)
     scenes = complete_folders(
         SCENE,
-        functools.partial(make_scenes, config, assets, out, store, execute, observer),
+        functools.partial(make_scenes, config, (*imported, *assets.values()), out, store, execute, observer),
         lambda done: {name: find_scene_damage(scene, out) for name, scene in finished_records(done).items()},
         store,
         observer,
     )
-    result = RunResult(assets, outcomes, scenes, floors)
+    result = RunResult(assets, outcomes, scenes, floors, imported)
     return replace(result, written=write_tables(result, out, config_digest(replace(config, executor=ExecutorConfig()))))
+
+
+def import_assets(config: RunConfig, out: Path, store: Store, observer: Observer) -> tuple[PublishedAsset, ...]:
+    """Copy the assets of the library that a configuration names into the output folder.
+
+    Raises:
+        AssetError: One of them is damaged or not certified.
+        StoreError: Another run is writing into the same output folder.
+    """
+    if "import" not in config.assets:
+        return ()
+    with store.locked():
+        taken = take_assets(Path(config.assets["import"]), out)
+    observer.noted(f"{len(taken)} assets taken from {config.assets['import']}")
+    return taken
 
 
 def sweep_staged(out: Path, store: Store) -> None:
@@ -296,7 +315,7 @@ def next_draw(config: RunConfig, outcome: Outcome) -> Item | None:
 
 def make_scenes(
     config: RunConfig,
-    assets: dict[str, PublishedAsset],
+    assets: Sequence[PublishedAsset],
     out: Path,
     store: Store,
     execute: Execute,
@@ -305,7 +324,7 @@ def make_scenes(
     """Compose, settle and verify every scene of the configuration from the certified assets."""
     if not config.scenes:
         return {}
-    folders = tuple(sorted({asset.folder for asset in assets.values()}))
+    folders = tuple(sorted({asset.folder for asset in assets}))
     stage = Stage(
         SCENE, "scenegen.scenes.publish:publish_scene", SceneRequest, PublishedScene,
         SceneStageConfig(str(out.absolute())), code_digest(), deadline_s=1200.0,
@@ -320,7 +339,8 @@ def make_scenes(
 def write_tables(result: RunResult, out: Path, digest: str) -> tuple[Path, ...]:
     """Write the manifest, the rejections and the contact sheet of the run whose configuration has this digest."""
     # An asset is the same whichever run made it; the row says which run listed it.
-    made = [{**asset.manifest_row, "config_digest": digest} for asset in result.assets.values()]
+    assets = list({asset.asset_id: asset for asset in (*result.imported, *result.assets.values())}.values())
+    made = [{**asset.manifest_row, "config_digest": digest} for asset in assets]
     written = [write_manifest(made, out / MANIFEST)]
     rows = [
         RejectionRow(item_id, outcome.item.record.family, outcome.item.record.seed, outcome.rejection)
@@ -328,9 +348,9 @@ def write_tables(result: RunResult, out: Path, digest: str) -> tuple[Path, ...]:
         if isinstance(outcome, Rejected)
     ]
     written.append(write_rejections(rows, out / REJECTIONS))
-    if result.assets:
-        thumbs = [out / asset.folder / THUMB_PNG for asset in result.assets.values()]
-        labels = [asset.family for asset in result.assets.values()]
+    if assets:
+        thumbs = [out / asset.folder / THUMB_PNG for asset in assets]
+        labels = [asset.family for asset in assets]
         written.append(write_thumb_sheet(thumbs, labels, out / SHEET))
     for outcome in result.scenes.values():
         if isinstance(outcome, Finished):

@@ -23,3 +23,17 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
 def tiny_out(tiny_run: TinyRun) -> Path:
     """Output folder of the small run; tests leave it as it is."""
     return tiny_run.out
+
+
+@pytest.fixture(scope="session")
+def floors_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that holds what perfect solids show in both engines; tests copy it, so that it is measured once."""
+    from physics.drop_record import DropConfig
+    from scenegen.pipeline.observer import SilentObserver
+    from scenegen.pipeline.run_serial import run_serial
+    from scenegen.pipeline.store import Store
+    from scenegen.run import STORE, measure_all_floors
+
+    store = Store(tmp_path_factory.mktemp("floors") / STORE)
+    measure_all_floors(DropConfig(), store, run_serial, SilentObserver())
+    return store.root

@@ -61,7 +61,7 @@ CASES = {
         "name: a\nobjects: [{family: mugg, count: 1}]\n",
         "'mugg' is not a family. Did you mean 'mug'? Families: mug, bowl, plate",
     ),
-    "empty object list": ("name: a\nobjects: []\n", "objects has 0 entries, expected at least 1"),
+    "empty object list": ("name: a\nobjects: []\n", "objects has 0 entries; say what to draw"),
     "impossible wall": (
         "name: a\nobjects: [{family: mug, count: 1, parameters: {wall: 0.5}}]\n",
         "objects.0.parameters: Mug: wall is 0.5 m, possible here is",

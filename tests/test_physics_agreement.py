@@ -15,6 +15,7 @@ from physics.drop_record import DropConfig, DropRecord
 from physics.errors import EngineError
 from physics.model import Model
 from physics.pose import Pose
+from scenegen.assets.asset import collect_rest_poses
 
 CUBOID = bodies.cuboid("cuboid", 0.1, 0.06, 0.03)
 
@@ -50,20 +51,49 @@ def test_a_missing_engine_is_never_a_pass() -> None:
     assert overall_verdict(a.checks, REQUIRED_DYNAMIC_CHECKS) is Verdict.UNDECIDED
 
 
-def test_a_rest_pose_that_does_not_hold_is_undecided() -> None:
-    a = drop(CUBOID, "mujoco")
+def tipping_pose(a: DropRecord):
     turn = Pose.from_axis_angle(np.array([0.0, 1.0, 0.0]), np.deg2rad(30))
     lowest = turn.rotate(CUBOID.root.parts[0].surface.vertices)[:, 2].min()
-    tipping = dataclasses.replace(
+    return dataclasses.replace(
         a.rest_poses[0],
         X_WB=Pose(np.array([0, 0, -lowest]), turn.quaternion),
         down=turn.rotation.T @ np.array([0.0, 0.0, -1.0]),
         com_height=float(turn.apply(CUBOID.root.inertial.com)[2] - lowest),
     )
-    other = dataclasses.replace(a, rest_poses=(tipping,))
-    checks = agree(CUBOID, a, other)
+
+
+def test_a_rest_pose_that_does_not_hold_is_undecided() -> None:
+    a = drop(CUBOID, "mujoco")
+    checks = agree(CUBOID, a, dataclasses.replace(a, rest_poses=(tipping_pose(a),)))
     assert Verdict.UNDECIDED in {check.verdict for check in checks}
     assert any("turned" in check.detail for check in checks)
+
+
+def test_a_precarious_pose_that_tips_over_elsewhere_warns_but_one_pose_has_to_hold() -> None:
+    a = drop(CUBOID, "mujoco")
+    rare = dataclasses.replace(tipping_pose(a), precarious=True)
+    beside = agree(CUBOID, a, dataclasses.replace(a, rest_poses=(*a.rest_poses, rare)))
+    assert overall_verdict(beside) is Verdict.WARN
+    assert [c.name for c in beside if c.verdict is Verdict.WARN] == ["turn of precarious rest poses of mujoco"]
+    alone = agree(CUBOID, a, dataclasses.replace(a, rest_poses=(rare,)))
+    assert overall_verdict(alone) is Verdict.UNDECIDED
+    held = agree(CUBOID, a, dataclasses.replace(a, rest_poses=(dataclasses.replace(rare, balanced=True),)))
+    assert overall_verdict(held) is Verdict.UNDECIDED
+
+
+def test_an_asset_offers_no_pose_that_one_engine_alone_holds_near_tipping() -> None:
+    a = drop(CUBOID, "mujoco")
+    rare = dataclasses.replace(a.rest_poses[-1], precarious=True)
+    b = dataclasses.replace(a, engine="other", rest_poses=a.rest_poses[:-1])
+    found = [
+        len(collect_rest_poses(CUBOID.root, (dataclasses.replace(a, rest_poses=poses), b)))
+        for poses in (
+            a.rest_poses,
+            (*a.rest_poses[:-1], rare),
+            (*a.rest_poses[:-1], dataclasses.replace(rare, balanced=True)),
+        )
+    ]
+    assert found == [len(a.rest_poses), len(a.rest_poses) - 1, len(a.rest_poses) - 1]
 
 
 def test_different_ends_of_one_start_are_undecided() -> None:

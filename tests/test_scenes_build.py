@@ -18,6 +18,7 @@ from scenegen.pipeline.stage import Rejection
 from scenegen.scenes import build
 from scenegen.scenes.build import ComposeConfig, ScenePlan, build_scene
 from scenegen.scenes.layouts import BinConfig, ShelfConfig, TabletopConfig
+from scenegen.scenes.perturb import PushConfig, push_scene
 from scenegen.scenes.place import KeepOut, hull_points
 from scenegen.scenes.scene import Scene, SceneAsset, SceneObject
 from scenegen.scenes.settle import SettleConfig, settle
@@ -78,7 +79,7 @@ def test_a_bin_of_poured_objects_holds_in_both_engines(bin_scene):
     assert bin_scene.verdict is Verdict.PASS
     assert len(bin_scene.objects) == 8
     assert {check.engine for check in bin_scene.checks} == {"mujoco", "pybullet"}
-    assert {check.id for check in bin_scene.checks} == {"S1", "S2", "S3", "S5"}
+    assert {check.id for check in bin_scene.checks} == {"S1", "S2", "S3", "S4", "S5"}
     for one in bin_scene.objects:
         low, high = (f(one.X_WB.apply(hull_points(one.asset.model)), axis=0) for f in (np.min, np.max))
         assert low[2] > 0.019
@@ -174,7 +175,7 @@ def test_a_stack_at_rest_passes(engine):
     stack = [(block(), Pose.translation(0, 0, 0.025)), (block(), Pose.translation(0.003, 0, 0.075))]
     checks = judge(engine, *stack)
     assert not failed(checks), [check.describe() for check in checks]
-    assert {check.id for check in checks} == {"S1", "S2", "S3", "S5"}
+    assert {check.id for check in checks} == {"S1", "S2", "S3", "S4", "S5"}
 
 
 @pytest.mark.parametrize("engine", OPEN)
@@ -219,6 +220,41 @@ def test_an_object_that_floats_fails_s3_even_when_it_does_not_move(engine):
     assert failed(checks) == {"S3"}
     assert any(check.value == 1 and "nothing carries" in check.name for check in checks)
     assert failing_objects(checks) == {"thing_0"}
+
+
+@pytest.mark.parametrize("engine", OPEN)
+def test_a_push_stops_a_block_at_once_and_rolls_a_ball_away_and_is_information(engine):
+    ball = make_asset("ball", solids.sphere(0.05).mesh, "oak").model
+    shifts = []
+    for model, height in ((block(), 0.025), (ball, 0.05)):
+        world = World((Placement("thing_0", model, Pose.translation(0, 0, height)),), OAK)
+        held = OPEN[engine](world)
+        held.step(200)
+        moved, restless = push_scene(world, held, PushConfig(longest=2.0))
+        held.close()
+        assert {moved.verdict, restless.verdict} == {Verdict.PASS} and moved.limit is None
+        shifts.append(moved.value)
+    stop = 0.05**2 / (2 * 9.81 * 0.3) / 0.05  # slid to rest by a friction of at least 0.3
+    assert 0 < shifts[0] <= 2 * stop < 5 * shifts[0] < shifts[1]
+
+
+def test_a_pushed_scene_that_is_no_number_any_more_fails():
+    class Broken:
+        def __init__(self, inner):
+            self.inner = inner
+
+        def __getattr__(self, name):
+            return getattr(self.inner, name)
+
+        def state(self):
+            state = self.inner.state()
+            return state if state.time == 0 else replace(state, positions=np.full_like(state.positions, np.nan))
+
+    world = World((Placement("thing_0", block(), Pose.translation(0, 0, 0.025)),), OAK)
+    inner = OPEN["mujoco"](world)
+    checks = push_scene(world, Broken(inner), PushConfig(longest=0.2))
+    inner.close()
+    assert failed(checks) == {"S4"}
 
 
 @pytest.mark.parametrize("engine", OPEN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -14,15 +15,21 @@ from pyarrow import parquet
 from typer.testing import CliRunner
 
 from physics.check import Verdict
-from physics.errors import MaterialError
+from physics.errors import MaterialError, MeshError
 from physics.mesh_io import read_objects
+from physics.validity import count_self_intersections
 from scenegen import cli
+from scenegen.assets.build import SurfaceConfig
 from scenegen.errors import ConfigError
 from scenegen.pipeline.run_serial import run_serial
+from scenegen.pipeline.stage import Rejection
 from scenegen.reports.progress import RunProgress
 from scenegen.reports.verification import commonest_defects, junit, markdown_summary, write_verification
+from scenegen.run import STORE
+from scenegen.verification import chain
 from scenegen.verification.request import VerifyOptions, find_files, make_requests
-from scenegen.verification.verify import VerifiedFile, verify_files
+from scenegen.verification.verified import VerifiedFile
+from scenegen.verification.verify import verify_files
 
 BOX = (0.06, 0.04, 0.1)
 DENSITY = 720.0
@@ -62,6 +69,9 @@ FILES = {
     "nan": urdf(mass="nan"),
     "entities": '<!DOCTYPE r [<!ENTITY a "b">]>' + urdf(),
     "truncated": urdf()[:200],
+    "flat_hull": urdf(collision='<mesh filename="flat.obj"/>'),
+    "negative": urdf(collision='<cylinder radius="-1" length="1"/>'),
+    "far": urdf(com="1e200 0 0"),
     "two_links": urdf().replace("</robot>", '<link name="m"/></robot>'),
     "no_inertial": '<robot name="r"><link name="l"><visual><geometry><sphere radius="1"/></geometry></visual>'
     '<collision><geometry><sphere radius="1"/></geometry></collision></link></robot>',
@@ -80,6 +90,10 @@ MJCF = {
     "mjcf_heavy": mjcf(inertia=1.02),
     "mjcf_loop": mjcf(more='<include file="mjcf_loop.xml"/>'),
     "mjcf_escape": mjcf().replace("box.obj", "../true/box.obj"),
+    "mjcf_second_compiler": mjcf(more='<compiler/><compiler meshdir=".."/>'),
+    "mjcf_texture": mjcf(more='<asset><texture name="t" type="cube" fileright="/etc/hostname"/></asset>'),
+    "mjcf_replicate": mjcf().replace("</body>", '<replicate count="2000000000"><site/></replicate></body>'),
+    "mjcf_hfield": mjcf(more='<asset><hfield name="h" nrow="99999" ncol="99999" size="1 1 1 1"/></asset>'),
     "mjcf_missing": mjcf().replace("box.obj", "gone.obj"),
     "mjcf_plane": mjcf(geom='type="ellipsoid" size="0.03 0.02 0.05"'),
     "mjcf_two": mjcf().replace("</worldbody>", '<body><geom size="1"/></body></worldbody>'),
@@ -87,10 +101,24 @@ MJCF = {
 }
 
 
+LIAR = b"""ply
+format binary_little_endian 1.0
+element vertex 1000000000000
+property float x
+property float y
+property float z
+element face 12
+property list uchar int vertex_indices
+end_header
+"""
+
+
 @pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One store, so that engine floors are measured once."""
-    return tmp_path_factory.mktemp("out")
+def out(floors_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One store for all tests."""
+    folder = tmp_path_factory.mktemp("out")
+    shutil.copytree(floors_store, folder / STORE)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +129,7 @@ def found(out: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Veri
         (folder / name).mkdir()
         box_file(folder / name)
         (folder / name / f"{name}.urdf").write_text(text)
+        (folder / name / "flat.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
     for name, text in MJCF.items():
         (folder / name).mkdir()
         box_file(folder / name)
@@ -118,16 +147,19 @@ def found(out: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Veri
     inverted.export(meshes / "inverted.off")
     (meshes / "empty.stl").write_bytes(b"")
     (meshes / "garbage.glb").write_bytes(bytes(range(256)) * 4)
+    (meshes / "liar.ply").write_bytes(LIAR)
+    (meshes / "cut.stl").write_bytes((meshes / "solid.stl").read_bytes()[:200])
+    (meshes / "vanished.obj").symlink_to(meshes / "nowhere.obj")
     (meshes / "<b>markup|x.obj").write_text("v 0 0 nan\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
     judged = judge([folder], out, units="m")
     return {file.path.stem: file for file in judged}
 
 
-def judge(paths: list[Path], out: Path, **options) -> list[VerifiedFile]:
+def judge(paths: list[Path], out: Path, *, library: Path | None = None, **options) -> list[VerifiedFile]:
     from rich.console import Console
 
     with RunProgress(Console(quiet=True)) as progress:
-        return verify_files(paths, out, VerifyOptions(**options), run_serial, progress)
+        return verify_files(paths, out, VerifyOptions(**options), run_serial, progress, library=library)
 
 
 def failed(file: VerifiedFile) -> set[str]:
@@ -178,6 +210,15 @@ def test_a_defect_is_named_by_its_check(found, name: str, identifier: str) -> No
         ("mjcf_other", "its root is <html>"),
         ("empty", "empty.stl"),
         ("garbage", "garbage.glb"),
+        ("liar", "PLY is unexpected length"),
+        ("cut", "cut.stl"),
+        ("flat_hull", "has no convex hull: it encloses nothing"),
+        ("negative", "expected positive numbers"),
+        ("far", "is no quantity of an object"),
+        ("mjcf_second_compiler", "outside its folder"),
+        ("mjcf_texture", "outside its folder"),
+        ("mjcf_replicate", "too many for one rigid body"),
+        ("mjcf_hfield", "has a <hfield>"),
         ("<b>markup|x", "not finite"),
     ],
 )
@@ -200,6 +241,16 @@ def test_alterations_are_marked_and_never_a_pass(out: Path, tmp_path: Path) -> N
     assert false.certificate is not None and scan.certificate is not None
     assert "1e+03 times as large" in " ".join(false.certificate.fallbacks)
     assert "made solid at 48 voxels" in " ".join(scan.certificate.fallbacks)
+
+
+def test_solidify_leaves_closed_meshes_and_refuses_what_is_too_thin_for_its_voxels(out: Path, tmp_path: Path) -> None:
+    trimesh.creation.box(BOX).export(tmp_path / "closed.stl")
+    sheets = [trimesh.creation.box((0.1, 0.1, 1e-4)) for _ in range(2)]
+    sheets[1].apply_transform(trimesh.transformations.rotation_matrix(1.0, (1, 0.3, 0.2), (0.01, 0.02, 0)))
+    trimesh.util.concatenate(sheets).export(tmp_path / "thin.stl")
+    closed, thin = judge([tmp_path], out, units="m", solidify=True, resolution=32)
+    assert closed.verdict == "PASS" and closed.certificate is not None and not closed.certificate.fallbacks
+    assert thin.verdict == "unreadable" and "raise --resolution" in thin.reason
 
 
 def test_reports_hold_every_file_and_no_markup(found, tmp_path: Path) -> None:
@@ -228,6 +279,37 @@ def test_units_and_up_axis_are_taken_as_given(out: Path, tmp_path: Path) -> None
     trimesh.creation.box((60, 100, 40)).export(tmp_path / "box.stl")
     (file,) = judge([tmp_path / "box.stl"], out, units="mm", up="y")
     assert file.verdict == "PASS"
+
+
+def test_files_that_cannot_be_opened_or_are_too_large_are_rows(tmp_path: Path, monkeypatch) -> None:
+    trimesh.creation.box(BOX).export(tmp_path / "box.stl")
+    request = make_requests([tmp_path / "box.stl"], VerifyOptions(units="m"))[0]
+    with pytest.raises(MeshError, match="has more than 11 faces"):
+        read_objects(tmp_path / "box.stl", most_faces=11)
+    monkeypatch.setattr(chain, "MOST_FACES", 11)
+    found = chain.read_file(request, SurfaceConfig())
+    assert isinstance(found, Rejection) and "has more than 11 faces" in found.message
+
+    def refuse(*_) -> None:
+        raise PermissionError(13, "Permission denied", request.path)
+
+    monkeypatch.setattr(chain, "read_objects", lambda *_, **__: refuse())
+    found = chain.read_file(request, SurfaceConfig())
+    assert isinstance(found, Rejection) and "Permission denied" in found.message
+
+
+def test_copies_of_a_face_take_no_time_and_count_as_before() -> None:
+    corners = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0.2, 0.2, -1], [0.2, 0.2, 1], [0.3, 0.2, 1]])
+    crossing = np.array([[0, 1, 2], [3, 4, 5]])
+    copies = np.concatenate([np.tile(crossing[:1], (100_000, 1)), crossing[1:]])
+    assert count_self_intersections(corners, copies) == count_self_intersections(corners, crossing) == (1, 0)
+
+
+def test_a_file_keeps_its_results_when_others_join_it(tmp_path: Path) -> None:
+    trimesh.creation.box(BOX).export(tmp_path / "b.stl")
+    (alone,) = make_requests([tmp_path], VerifyOptions(units="m"))
+    trimesh.creation.box(BOX).export(tmp_path / "a.stl")
+    assert make_requests([tmp_path], VerifyOptions(units="m"))[1] == alone
 
 
 def test_objects_of_a_file_are_welded_each_for_itself(tmp_path: Path) -> None:

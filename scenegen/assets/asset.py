@@ -23,12 +23,28 @@ if TYPE_CHECKING:
 
 GENERATED_LICENCE = "CC0-1.0"
 """Licence of everything that our own generators draw (SPDX identifier)."""
+UNKNOWN_LICENCE = "NOASSERTION"
+"""What SPDX says of a licence that nobody has stated: that of imported assets."""
 
 NAME_PATTERN = re.compile(r"[a-z][a-z0-9_]*")
 """What names of bodies, parts and joints look like, so that every format and every file system takes them."""
 
 ID_LENGTH = 32
 """Hexadecimal digits of an asset's identifier: 128 bits of SHA-256 [1]."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The file that an imported asset was read from, and what was altered in it."""
+
+    file: str
+    """Name of the file, without folders."""
+    sha256: str
+    """SHA-256 of the file."""
+    units: str
+    """Unit of its lengths, as it was given for it."""
+    altered: tuple[str, ...] = ()
+    """What was altered before it was judged; with any, its certificate is not a PASS."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +61,8 @@ class Provenance:
     """Family parameters as drawn [m] or [1]."""
     config_digest: str = ""
     """SHA-256 of the configuration; empty outside a run."""
+    origin: Origin | None = None
+    """The file of an imported asset; None for what was drawn."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,12 +156,17 @@ def collect_rest_poses(body: Body, records: Sequence[DropRecord]) -> tuple[RestP
     engines: dict[int, list[str]] = {}
     for record in records:
         for pose in record.rest_poses:
-            engines.setdefault(pose.stable_index, []).append(record.engine)
+            if not pose.balanced:
+                engines.setdefault(pose.stable_index, []).append(record.engine)
     # A pose that rolls on in one engine is no resting place, whatever the other says.
     rolling = {pose.stable_index for record in records for pose in record.rest_poses if pose.settled_only}
     found: dict[int, RestPose] = {}
     for record in records:
         for pose in record.rest_poses:
+            # Nothing is placed where a body is about to tip and one engine alone says that it does not.
+            alone = len(set(engines.get(pose.stable_index, ()))) < len(records)
+            if pose.balanced or (pose.precarious and alone):
+                continue
             found.setdefault(
                 pose.stable_index,
                 RestPose(

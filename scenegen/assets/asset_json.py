@@ -17,7 +17,7 @@ from physics.materials import Material
 from physics.mesh import Mesh
 from physics.model import Body, Hull, Joint, JointKind, Model, Part
 from physics.pose import Pose
-from scenegen.assets.asset import Asset, Provenance, RestPose
+from scenegen.assets.asset import Asset, Origin, Provenance, RestPose
 from scenegen.assets.layout import ASSET_JSON, VOLUME_NPZ, hull_paths, part_paths
 from scenegen.errors import AssetError
 
@@ -48,7 +48,7 @@ def describe_asset(asset: Asset, files: Mapping[str, str]) -> dict[str, Any]:
         "symmetry_axis": None if asset.symmetry_axis is None else list(asset.symmetry_axis),
         "rest_poses": [_describe_rest(pose) for pose in asset.rest_poses],
         "volume_count": len(asset.volumes),
-        "provenance": asdict(asset.provenance),
+        "provenance": _describe_provenance(asset.provenance),
         "files": dict(files),
     }
     return {**record, "digest": record_digest(record)}
@@ -95,6 +95,22 @@ def _describe_rest(pose: RestPose) -> dict[str, Any]:
     }
 
 
+def _describe_provenance(provenance: Provenance) -> dict[str, Any]:
+    record = asdict(provenance)
+    if provenance.origin is None:  # what was drawn has none, and says nothing of it
+        del record["origin"]
+    else:
+        record["origin"]["altered"] = list(provenance.origin.altered)
+    return record
+
+
+def _restore_provenance(entry: dict[str, Any]) -> Provenance:
+    origin = entry.get("origin")
+    if origin is None:
+        return Provenance(**entry)
+    return Provenance(**{**entry, "origin": Origin(**{**origin, "altered": tuple(origin["altered"])})})
+
+
 def record_digest(record: dict[str, Any]) -> str:
     """Return the SHA-256 that asset.json states of its own content."""
     return hashlib.sha256(json.dumps(record, separators=(",", ":"), allow_nan=False).encode()).hexdigest()
@@ -134,7 +150,7 @@ def restore_asset(record: dict[str, Any], folder: Path) -> Asset:
         ),
         volumes=_restore_volumes(folder / VOLUME_NPZ, record["volume_count"]),
         family=record["family"],
-        provenance=Provenance(**record["provenance"]),
+        provenance=_restore_provenance(record["provenance"]),
         rest_poses=tuple(_restore_rest(entry) for entry in record["rest_poses"]),
         symmetry_axis=None if axis is None else (axis[0], axis[1], axis[2]),
         licence=record["licence"],

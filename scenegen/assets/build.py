@@ -29,14 +29,14 @@ from physics.floors import EngineFloors, OpenEngine
 from physics.hulls import HullConfig, decompose_body
 from physics.mass import combine_masses, integrate_mesh
 from physics.mass_checks import MassCheckConfig, check_mass, check_readback
-from physics.materials import find_material
+from physics.materials import Material, find_material, sized_friction
 from physics.mesh import Mesh
 from physics.model import Body, Joint, JointKind, Model, Part
 from physics.part_fit import check_part_fit
 from physics.pose import Pose
 from physics.simplify import simplify_mesh
 from physics.validity import ValidityConfig, check_validity
-from scenegen.assets.asset import Asset, make_asset
+from scenegen.assets.asset import Asset, Origin, make_asset
 from scenegen.assets.certificate import Certificate, certify
 from scenegen.assets.draw import DrawConfig, draw_object
 from scenegen.pipeline.stage import Rejection
@@ -109,6 +109,8 @@ class Draft:
     """Steps that took another way to the same limits, such as finer hulls after coarse ones failed."""
     symmetry_axis: tuple[float, float, float] | None = None
     """Declared axis of revolution of an object that was not drawn here; a blueprint says it of its own."""
+    origin: Origin | None = None
+    """The file of an object that was not drawn here."""
     whole: bool = False
     """Whether a failed check leaves the others to be made, so that all are seen; else it rejects the draft."""
 
@@ -253,7 +255,7 @@ def compare_engines(draft: Draft, config: BatteryConfig) -> Draft | Rejection:
         second,
         open_mujoco,
         open_pybullet,
-        ground=find_material(config.ground),
+        ground=ground_under(draft.solid, config.ground),
         floors=config.floors,
         config=config.drop,
         symmetry_axis=_symmetry_axis(draft),
@@ -296,7 +298,7 @@ def _surface_of(plan: PartBlueprint, config: SurfaceConfig, notes: list[str]) ->
 def _drop(draft: Draft, config: BatteryConfig, name: str, open_engine: OpenEngine) -> Draft | Rejection:
     """Read the inertials back from one engine (I5) and run its battery of drops."""
     draft = _record_limits(draft, "drop", config.drop, DropConfig())
-    ground = find_material(config.ground)
+    ground = ground_under(draft.solid, config.ground)
     record = run_drops(
         draft.solid,
         open_engine,
@@ -316,6 +318,12 @@ def _drop(draft: Draft, config: BatteryConfig, name: str, open_engine: OpenEngin
             engine.close()
         checks = [*check_readback(draft.solid.root, held, engine=name, config=config.mass), *checks]
     return extend(draft, f"drop_{name}", checks, drops=(*draft.drops, record), notes=(*draft.notes, *cannot))
+
+
+def ground_under(model: Model, name: str) -> Material:
+    """Return a material as ground, with friction lengths that fit what is dropped on it."""
+    size = max(float(np.ptp(part.surface.vertices, axis=0).max()) for part in model.root.parts)
+    return sized_friction(find_material(name), size)
 
 
 def _record_limits(draft: Draft, name: str, given: object, published: object) -> Draft:

@@ -13,6 +13,7 @@ import numpy as np
 from physics.check import Check, overall_verdict
 from scenegen.assets.asset import Asset
 from scenegen.assets.certificate import Certificate
+from scenegen.errors import AssetError
 from scenegen.pipeline.stage import Rejection
 
 MANIFEST, REJECTIONS = "manifest.parquet", "rejections.parquet"
@@ -101,6 +102,21 @@ def write_manifest(rows: Sequence[Mapping[str, Any]], path: Path) -> Path:
         "fallbacks": texts, "engines": texts, "checks_version": text, "config_digest": text,
     }  # fmt: skip
     return _write(sorted(rows, key=lambda row: (row["item_id"], row["asset_id"])), kinds, path)
+
+
+def read_manifest(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a manifest.
+
+    Raises:
+        AssetError: The file is damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise AssetError(f"{path}: cannot be read: {error}") from error
 
 
 def write_rejections(rows: Sequence[RejectionRow], path: Path) -> Path:

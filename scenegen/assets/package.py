@@ -158,6 +158,30 @@ def publish_asset(staged: Path, folder: Path) -> Path:
     raise AssetError(f"{folder}: was put back by others {PUBLISH_ATTEMPTS} times; run one process per output folder")
 
 
+def copy_asset(folder: Path, root: Path) -> Path:
+    """Copy the folder of an asset, certificates included, to its place below another output folder.
+
+    Args:
+        folder: Folder of an asset whose files were verified.
+        root: Output folder that takes it.
+
+    Raises:
+        AssetError: The copy cannot be written.
+    """
+    target = asset_folder(root, folder.name)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staged = Path(tempfile.mkdtemp(prefix=STAGED, dir=target.parent))
+        try:
+            shutil.copytree(folder, staged, dirs_exist_ok=True)
+            staged.chmod(0o755)
+            return publish_asset(staged, target)
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+    except OSError as error:
+        raise AssetError(f"{target}: {folder} cannot be copied there: {error}") from error
+
+
 def _holds_same(folder: Path, staged: Path) -> bool:
     """Return whether a folder is intact and has the asset.json of another."""
     try:

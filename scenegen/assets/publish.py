@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scenegen.assets.asset import Asset
 from scenegen.assets.build import CertifiedAsset
 from scenegen.assets.manifest import asset_row
-from scenegen.assets.package import folder_digest, verify_files, write_asset
+from scenegen.assets.package import WrittenAsset, folder_digest, verify_files, write_asset
 from scenegen.errors import AssetError
 
 
@@ -51,19 +52,26 @@ def publish(certified: CertifiedAsset, config: PublishConfig) -> PublishedAsset:
     """Write the folder of an asset, every format read back, and describe it."""
     root = Path(config.root)
     written = write_asset(certified.asset, certified.certificate, root)
+    return describe_published(certified.asset, written, root, simulated_seconds=certified.simulated_seconds)
+
+
+def describe_published(
+    asset: Asset, written: WrittenAsset, root: Path, *, simulated_seconds: float = 0.0
+) -> PublishedAsset:
+    """Return what a run says of an asset's folder below its output folder."""
     # What was written, not what is there now: another item may have published the same body in the meantime.
     certificate = written.certificate
     relative = written.folder.relative_to(root).as_posix()
     return PublishedAsset(
-        asset_id=certified.asset.asset_id,
-        family=certified.asset.family,
+        asset_id=asset.asset_id,
+        family=asset.family,
         verdict=str(certificate.verdict),
         folder=relative,
         certificate=certificate.file_name,
         digest=written.digest,
         warnings=tuple(check.describe() for check in certificate.checks if check.verdict == "WARN"),
-        row=json.dumps(asset_row(certified.asset, certificate, relative)),
-        simulated_seconds=certified.simulated_seconds,
+        row=json.dumps(asset_row(asset, certificate, relative)),
+        simulated_seconds=simulated_seconds,
     )
 
 

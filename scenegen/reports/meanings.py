@@ -40,6 +40,10 @@ MEANINGS: dict[str, str] = {
     "D6": "At rest the body does not tremble.",
     "D7": "At rest the body does not creep or tilt away over seconds.",
     "D8": "The body rests in a pose that its geometry predicts as stable.",
+    "D9": "On an incline the body stands until its weight is over the edge of its foot, and then tips: not earlier, as "
+    "with hulls that the engine shrinks, and not later.",
+    "D10": "On an incline the body sticks below the angle of its friction and slides above it: the engine uses the "
+    "friction that was declared.",
     "D11": "With half the time step it rests in the same pose: the result is physics, and no artefact of the step.",
     "D12": "Rest poses that one engine found hold in the other: the object behaves alike in both.",
     "D14": "The engine raised no warning, lost no contact and stayed finite.",
@@ -51,6 +55,7 @@ MEANINGS: dict[str, str] = {
     "S1": "No two things in the scene overlap.",
     "S2": "Nothing drifts or turns while the scene should stand still.",
     "S3": "Nothing floats: every object is carried by what it stands on.",
+    "S4": "What a light push does: how far things move and whether they come to rest again; for information.",
     "S5": "The engine raised no warning and every object is there once.",
 }
 """One or two sentences for each check, by its identifier."""

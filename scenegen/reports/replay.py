@@ -12,10 +12,11 @@ from jaxtyping import Float64
 from physics.drop import plan_starts
 from physics.drop_mujoco import open_mujoco
 from physics.drop_record import Drop, Start
-from physics.drop_trial import SUBJECT, Subject, put_at
+from physics.drop_trial import put_at
 from physics.errors import EngineError, ModelError
-from physics.materials import find_material
 from physics.pose import frozen
+from physics.subject import SUBJECT, Subject
+from scenegen.assets.build import ground_under
 from scenegen.provenance import item_rng
 from scenegen.reports.report_entry import Entry
 
@@ -65,7 +66,7 @@ def replay_drops(entry: Entry) -> tuple[Replay, ...]:
     subject = Subject(model, entry.drop_config, axis)
     try:
         chosen = choose_drops(_recorded(entry)) or tuple((start, None) for start in _planned(entry, subject))
-        engine = open_mujoco(subject.world(find_material(entry.ground)))
+        engine = open_mujoco(subject.world(ground_under(model, entry.ground)))
     except (EngineError, ModelError):
         return ()
     try:

@@ -42,24 +42,25 @@ class Report:
     """Assets by status [1]."""
 
 
-def write_report(folder: Path, *, progress: Progress = lambda done, of: None) -> Report:
-    """Write the report of a run or a verification into its output folder.
+def write_report(folder: Path, out: Path | None = None, *, progress: Progress = lambda done, of: None) -> Report:
+    """Write the report of a run or a verification, which are left as they are.
 
     Args:
         folder: What `scenegen run` or `scenegen verify` was told to write to.
+        out: Where the report goes; None puts it into a folder there.
         progress: Is told how far it is.
 
     Raises:
         ScenegenError: The folder holds no results, or they are damaged.
     """
-    return write_source(open_source(folder), folder / FOLDER, progress=progress)
+    return write_source(open_source(folder), out or folder / FOLDER, progress=progress)
 
 
 def write_source(source: Source, out: Path, *, progress: Progress = lambda done, of: None) -> Report:
     """Write the report of what was read."""
     with explained(out, "write"):
         out.mkdir(parents=True, exist_ok=True)
-        site, spread = Site(out), SpreadCollector()
+        site, spread = Site(out, source.folder), SpreadCollector()
         rows = []
         for number, entry in enumerate(source.entries()):
             row = describe_row(entry)

@@ -66,7 +66,7 @@ class Entry:
     picture: Path | None = None
     """A picture that is there already; None to have one drawn."""
     files: tuple[tuple[str, str], ...] = ()
-    """Label and path, relative to the report's folder, of files to look at."""
+    """Label and path, relative to the output folder, of files to look at."""
 
     @property
     def accepted(self) -> bool:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from scenegen.assets.asset import content_id
 from scenegen.assets.build import Draft
-from scenegen.assets.certificate import load_certificate
 from scenegen.assets.layout import ASSET_JSON, MODEL_URDF, MODEL_XML, THUMB_PNG, VISUAL_GLB
+from scenegen.assets.library import deciding_certificate
 from scenegen.assets.package import load_asset
 from scenegen.config import RunConfig, load_config
-from scenegen.errors import ReportError
+from scenegen.errors import CorruptRecordError, ReportError
 from scenegen.pipeline.outcomes import ItemTrail, read_outcomes
 from scenegen.pipeline.stage import Rejection
 from scenegen.pipeline.store import Store
+from scenegen.reports.folders import drop_folders
 from scenegen.reports.junit import Case
 from scenegen.reports.report_entry import QUARANTINED, REJECTED, Entry
 from scenegen.reports.report_source import RUN, Source
-from scenegen.reports.report_verification import judged, readable, rest_poses
+from scenegen.reports.report_verification import judged, rest_poses
 from scenegen.reports.summary import RESOLVED_CONFIG, SUMMARY, VERIFIED
 from scenegen.run import MANIFEST, REJECTIONS, STORE
 
@@ -52,18 +55,20 @@ def read_run(folder: Path) -> Source:
     trails = {trail.item: trail for trail in (read_outcomes(store) if store else None) or ()}
 
     def entries() -> Iterator[Entry]:
-        for row in made:
-            yield _certified(folder, row, config, store, trails.get(row["item_id"]))
+        for row, identifier in zip(made, _identifiers(made, refused), strict=True):
+            entry = _certified(folder, row, config, store, trails.get(row["item_id"]))
+            yield drop_folders(replace(entry, id=identifier), folder)
         for row in refused:
-            yield _rejected(row, config, store, trails.get(row["item_id"]))
+            yield drop_folders(_rejected(row, config, store, trails.get(row["item_id"])), folder)
         for row in summary["quarantined"]:
-            yield Entry(
+            broken = Entry(
                 id=row["item"],
                 name=row["item"],
                 group="",
                 status=QUARANTINED,
                 reason=f"stage {row['stage']} broke twice: {row['error'].strip()[-400:]}",
             )
+            yield drop_folders(broken, folder)
 
     def funnel(rows: list[dict[str, Any]]) -> list[tuple[str, int]]:
         left = summary["generated"]
@@ -77,6 +82,7 @@ def read_run(folder: Path) -> Source:
     return Source(
         kind=RUN,
         name=summary["name"],
+        folder=folder,
         entries=entries,
         count=len(made) + len(refused) + len(summary["quarantined"]),
         funnel=funnel,
@@ -98,18 +104,16 @@ def _certified(
 ) -> Entry:
     place = folder / row["folder"]
     asset = load_asset(place)
-    certificates = sorted(place.glob("certificate_*.json"), key=lambda path: path.stat().st_mtime)
-    if not certificates:
-        raise ReportError(f"{place} holds no certificate; run the same 'scenegen run' again, it resumes")
+    certificate = deciding_certificate(place)
     named = {"asset.json": ASSET_JSON, "MJCF": MODEL_XML, "URDF": MODEL_URDF, "GLB": VISUAL_GLB}
-    files = [*named.items(), ("certificate", certificates[-1].name)]
+    files = [*named.items(), ("certificate", certificate.file_name)]
     draft = _draft(store, trail)
     kept = draft is not None and draft.model is not None and content_id(draft.model) == asset.asset_id
     return Entry(
         id=row["item_id"],
         name=f"{row['category']} {row['item_id']}",
         group=row["category"],
-        **judged(load_certificate(certificates[-1])),
+        **judged(certificate),
         model=asset.model,
         drops=draft.drops if kept and draft is not None else (),
         rest_poses=asset.rest_poses,
@@ -117,7 +121,7 @@ def _certified(
         symmetry_axis=asset.symmetry_axis,
         drop_config=config.drop,
         picture=place / THUMB_PNG,
-        files=tuple((label, f"../{row['folder']}/{name}") for label, name in files),
+        files=tuple((label, f"{row['folder']}/{name}") for label, name in files),
     )
 
 
@@ -150,8 +154,16 @@ def _draft(store: Store | None, trail: ItemTrail | None) -> Draft | None:
     kept = [trail.records[stage] for stage in DRAFTING if stage in trail.records]
     if not kept:
         return None
-    with readable(store, "run"):
+    try:
         return store.load(kept[-1], Draft)
+    except CorruptRecordError:  # another version wrote it: what the folders hold is shown
+        return None
+
+
+def _identifiers(made: Sequence[dict[str, Any]], refused: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the name of each asset in the report: its item, or its content where another library had that item too."""
+    count = Counter(row["item_id"] for row in (*made, *refused))
+    return [row["item_id"] if count[row["item_id"]] == 1 else f"asset_{row['asset_id']}" for row in made]
 
 
 def _broken(summary: dict[str, Any]) -> list[tuple[str, int]]:

@@ -22,6 +22,8 @@ class Source:
     kind: str
     name: str
     """Name of the run, or of the folder."""
+    folder: Path
+    """Output folder of the command."""
     entries: Callable[[], Iterator[Entry]]
     """Reads every asset, one at a time, so that a large folder does not fill the memory."""
     count: int
@@ -47,12 +49,13 @@ def open_source(folder: Path) -> Source:
     from scenegen.reports.report_verification import read_verification
     from scenegen.reports.summary import SUMMARY
     from scenegen.reports.verification import JSON
+    from scenegen.verification.evidence import EVIDENCE
 
     if (folder / SUMMARY).is_file():
         return read_run(folder)
-    if (folder / JSON).is_file():
+    if (folder / EVIDENCE).is_file() or (folder / JSON).is_file():
         return read_verification(folder)
     raise ReportError(
-        f"{folder} holds neither {SUMMARY} (of 'scenegen run') nor {JSON} (of 'scenegen verify'); give the folder "
+        f"{folder} holds neither {SUMMARY} (of 'scenegen run') nor {EVIDENCE} (of 'scenegen verify'); give the folder "
         "that one of them was told to write to"
     )

@@ -1,8 +1,7 @@
-"""Report of `scenegen verify`: every file with its certificate and the drafts that the stages left in the store."""
+"""Report of `scenegen verify`: every file with its certificate, and the draft that was judged, from the store."""
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,75 +11,79 @@ from scenegen.assets.asset import RestPose, collect_rest_poses
 from scenegen.assets.build import Draft
 from scenegen.assets.certificate import Certificate
 from scenegen.errors import CorruptRecordError, ReportError
-from scenegen.pipeline.outcomes import ItemTrail, load_rejection, read_outcomes
 from scenegen.pipeline.store import Store
 from scenegen.provenance import library_versions
+from scenegen.reports.folders import drop_folders
 from scenegen.reports.junit import Case
-from scenegen.reports.report_entry import QUARANTINED, UNREADABLE, Entry
+from scenegen.reports.report_entry import UNREADABLE, Entry
 from scenegen.reports.report_source import VERIFICATION, Source
 from scenegen.run import STORE
-from scenegen.verification.request import VerifyRequest
+from scenegen.verification.evidence import EVIDENCE, read_evidence
+from scenegen.verification.verified import VerifiedFile
 from scenegen.verification.verify import GROUND
 
-JUDGED = "judge"
-"""Stage that makes the certificate."""
+LOST = (
+    "what was judged is no longer in the store, or another version of scenegen wrote it; verify again to see its shape"
+)
 
 
 def read_verification(folder: Path) -> Source:
     """Return what a verification found.
 
     Raises:
-        ReportError: The store does not say how the files ended.
+        ReportError: There is no evidence of it.
+        AssetError: The evidence is damaged.
     """
-    store = Store(folder / STORE, create=False)
-    trails = read_outcomes(store)
-    if trails is None:
+    if not (folder / EVIDENCE).is_file():
         raise ReportError(
-            f"{store.root} does not say how the files ended: an earlier version of scenegen wrote it; run the same "
-            "'scenegen verify' again"
+            f"{folder / EVIDENCE} is not there: an earlier version of scenegen verified; run the same 'scenegen "
+            "verify' again"
         )
+    found, _ = read_evidence(folder)
+    store = Store(folder / STORE, create=False) if (folder / STORE).is_dir() else None
 
     def entries() -> Iterator[Entry]:
-        for trail in trails:
-            with readable(store, "verify"):
-                entry = _entry(store, trail)
-            yield entry
+        for number, file in enumerate(found):
+            yield drop_folders(_entry(file, f"file_{number:05d}", _draft(file, store)), file.path.parent)
 
     return Source(
-        VERIFICATION, folder.resolve().name, entries, len(trails), _funnel, _reasons, _cases, library_versions()
+        kind=VERIFICATION,
+        name=folder.resolve().name,
+        folder=folder,
+        entries=entries,
+        count=len(found),
+        funnel=_funnel,
+        reasons=_reasons,
+        cases=_cases,
+        versions=library_versions(),
     )
 
 
-def _entry(store: Store, trail: ItemTrail) -> Entry:
-    request: VerifyRequest = store.load(trail.request, VerifyRequest)
-    path = Path(request.path)
-    named: dict[str, Any] = {"id": trail.item, "name": path.name, "group": path.parent.name, "seed": request.seed}
-    drafts = [digest for stage, digest in trail.records.items() if stage != JUDGED]
-    draft: Draft | None = store.load(drafts[-1], Draft) if drafts else None
-    if draft is not None:
-        named |= {"model": draft.model, "drops": draft.drops, "rest_poses": rest_poses(draft)}
-    if trail.ended == "rejected":
-        rejection = load_rejection(store, trail)
-        reason = rejection.message or rejection.reason
-        return Entry(**named, status=UNREADABLE, reason=reason, rejection=rejection)
-    if trail.ended == "quarantined":
-        checks = draft.checks if draft is not None else ()
-        reason = f"stage {trail.stage} broke twice: {trail.error.strip()[-400:]}"
-        return Entry(**named, status=QUARANTINED, reason=reason, checks=checks)
-    certificate: Certificate = store.load(trail.records[JUDGED], Certificate)
-    return Entry(**named, **judged(certificate), symmetry_axis=draft.symmetry_axis if draft else None, ground=GROUND)
+def _entry(file: VerifiedFile, identifier: str, draft: Draft | None) -> Entry:
+    named: dict[str, Any] = {"id": identifier, "name": file.path.name, "group": file.path.parent.name}
+    if file.certificate is None:
+        return Entry(**named, status=UNREADABLE, reason=file.reason)
+    named |= judged(file.certificate)
+    if draft is None:
+        return Entry(**{**named, "notes": (*named["notes"], LOST)})
+    return Entry(
+        **named,
+        model=draft.model,
+        drops=draft.drops,
+        rest_poses=rest_poses(draft),
+        symmetry_axis=draft.symmetry_axis,
+        ground=GROUND,
+    )
 
 
-@contextlib.contextmanager
-def readable(store: Store, command: str) -> Iterator[None]:
-    """Say what to do about a store that cannot be read, which most often an earlier version wrote."""
+def _draft(file: VerifiedFile, store: Store | None) -> Draft | None:
+    """Return what was judged; None where the store does not hold it, or another version wrote it."""
+    if store is None or not file.draft:
+        return None
     try:
-        yield
-    except CorruptRecordError as error:
-        raise ReportError(
-            f"{store.root} is damaged, or another version of scenegen wrote it; run the same 'scenegen {command}' "
-            f"again ({error})"
-        ) from error
+        return store.load(file.draft, Draft)
+    except CorruptRecordError:
+        return None
 
 
 def judged(certificate: Certificate) -> dict[str, Any]:
@@ -121,7 +124,7 @@ def _reasons(rows: list[dict[str, Any]]) -> list[tuple[str, int]]:
     for row in rows:
         failed = {f"{check['id']} {check['name']}" for check in row["findings"] if check["verdict"] == "FAIL"}
         unclear = {f"{c['id']} {c['name']}: undecided" for c in row["findings"] if c["verdict"] == "UNDECIDED"}
-        found.update(failed or unclear or ([row["status"]] if row["status"] in (UNREADABLE, QUARANTINED) else []))
+        found.update(failed or unclear or ([row["status"]] if row["status"] == UNREADABLE else []))
     return sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))
 
 

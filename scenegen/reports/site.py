@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -45,9 +46,16 @@ Drawn = tuple[dict[str, Any] | None, bytes | None]
 class Site:
     """The folder of one report. Costly parts are made once for each distinct asset, and kept while nothing changes."""
 
-    def __init__(self, out: Path):
+    def __init__(self, out: Path, folder: Path):
+        """Lay out the folder of a report.
+
+        Args:
+            out: Where the report goes.
+            folder: Output folder that it tells of, whose files the pages of assets link to.
+        """
         self.page = out / PAGES[0]
         self._out = out
+        self._base = Path(os.path.relpath(folder.resolve(), out.resolve())).as_posix()
         self._last: tuple[str, Drawn] = ("", (None, None))
         for name in (DATA, PICTURES, "vendor"):
             (out / name).mkdir(parents=True, exist_ok=True)
@@ -66,7 +74,7 @@ class Site:
         if not ID.fullmatch(entry.id) or entry.id in self._seen:
             raise ReportError(f"asset id {entry.id!r} is not unique letters, digits and '_'")
         self._seen.add(entry.id)
-        key = entry_key(entry, row)
+        key = entry_key(entry, {**row, "base": self._base})
         path = self._out / DATA / f"{entry.id}.js"
         picture = self._out / PICTURES / f"{entry.id}.webp"
         head = f"// {key}\n".encode()
@@ -77,7 +85,7 @@ class Site:
             picture.unlink(missing_ok=True)
         else:
             write_atomic(picture, image)
-        content = {**asset_content(entry, row), "scene": scene, "picture": image is not None}
+        content = {**asset_content(entry, row, self._base), "scene": scene, "picture": image is not None}
         write_atomic(path, head + script("scenegenAsset", content))
 
     def finish(self, content: dict[str, Any]) -> None:
@@ -119,14 +127,14 @@ def entry_key(entry: Entry, row: dict[str, Any]) -> str:
     return sha.hexdigest()
 
 
-def asset_content(entry: Entry, row: dict[str, Any]) -> dict[str, Any]:
-    """Return what the page of an asset shows beside its 3D view."""
+def asset_content(entry: Entry, row: dict[str, Any], base: str) -> dict[str, Any]:
+    """Return what the page of an asset shows beside its 3D view; `base` leads from the report to the output folder."""
     return {
         **{key: row[key] for key in row if key != "findings"},
         "checks": [describe_check(check) for check in entry.checks],
         "meanings": {check.id: meaning_of(check.id) for check in entry.checks},
         "versions": [f"{name} {version}" for name, version in entry.engines],
-        "files": [{"label": label, "path": path} for label, path in entry.files],
+        "files": [{"label": label, "path": f"{base}/{path}"} for label, path in entry.files],
         "drops": describe_drops(entry),
     }
 

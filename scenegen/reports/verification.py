@@ -15,7 +15,7 @@ from rich.text import Text
 from scenegen.reports.junit import Case, junit_xml
 from scenegen.reports.markdown import markdown_table
 from scenegen.reports.report_entry import describe_check
-from scenegen.verification.verify import VerifiedFile
+from scenegen.verification.verified import VerifiedFile
 
 SCHEMA_VERSION = 1
 """Version of the rows."""

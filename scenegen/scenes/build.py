@@ -18,6 +18,7 @@ from physics.pose import Pose
 from scenegen.errors import SceneError
 from scenegen.pipeline.stage import Rejection
 from scenegen.scenes.layouts import Layout, LayoutConfig, make_layout
+from scenegen.scenes.perturb import PushConfig, push_scene
 from scenegen.scenes.place import KeepOut, NoRoomError, PlaceConfig, hull_points, place_above, place_at_rest
 from scenegen.scenes.scene import Scene, SceneAsset, SceneEvent, SceneObject, make_world
 from scenegen.scenes.settle import SettleConfig, settle
@@ -47,6 +48,7 @@ class ComposeConfig:
     place: PlaceConfig = field(default_factory=PlaceConfig)
     settle: SettleConfig = field(default_factory=SettleConfig)
     checks: SceneCheckConfig = field(default_factory=SceneCheckConfig)
+    push: PushConfig = field(default_factory=PushConfig)
 
 
 @dataclass(frozen=True)
@@ -232,6 +234,8 @@ def _verify(layout: Layout, objects: list[SceneObject], ground: Material, config
         engine = open_engine(world)
         try:
             checks += verify_scene(world, engine, config.checks)
+            if objects and not any(check.verdict in (Verdict.FAIL, Verdict.UNDECIDED) for check in checks):
+                checks += push_scene(world, engine, config.push)
         except EngineError as error:  # the state is no longer a number
             checks.append(Check("S5", "engine gave up", np.nan, "1", 0.0, engine=name, detail=str(error)))
         finally:

@@ -8,6 +8,7 @@ and the verdict says so.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,7 +23,7 @@ from physics.hull_error import hull_checks, measure_hulls
 from physics.hulls import HullConfig, union_mesh
 from physics.mass import MassProperties, integrate_mesh
 from physics.mass_checks import check_mass
-from physics.materials import Material, find_material
+from physics.materials import Material, find_material, sized_friction
 from physics.mesh import Mesh
 from physics.mesh_io import read_objects, weld
 from physics.model import Body, Hull, Model, Part
@@ -30,7 +31,7 @@ from physics.simplify import simplify_mesh
 from physics.topology import trace_topology
 from physics.validity import check_validity
 from scenegen.assets import build
-from scenegen.assets.asset import content_id
+from scenegen.assets.asset import Origin, content_id
 from scenegen.assets.build import AssetRequest, BatteryConfig, Draft, SurfaceConfig
 from scenegen.assets.certificate import Certificate, drop_rows, floor_rows
 from scenegen.errors import AssetError
@@ -46,6 +47,10 @@ SIMPLIFICATION = 0.1
 """Largest shift of the surface when triangles of a solid that was made are merged [voxels]."""
 MOST_FACES = 500_000
 """Meshes of more faces are refused: exact predicates and hulls on them take minutes [1]."""
+LARGEST_LOSS = 0.25
+"""A solid that is made is refused where more than this share of the outer area has no surface within a voxel [1]."""
+FARTHEST = 1e6
+"""Coordinates beyond this are no object's: products of such numbers leave the range of doubles [m]."""
 
 
 def read_file(request: VerifyRequest, config: SurfaceConfig) -> Draft | Rejection:
@@ -60,15 +65,31 @@ def read_file(request: VerifyRequest, config: SurfaceConfig) -> Draft | Rejectio
         surfaces = _united(link, altered) if link is not None and options.derive_inertia else seen
         if sum(len(mesh.faces) for mesh in surfaces) > MOST_FACES:
             raise AssetError(f"{path} has more than {MOST_FACES:,} faces; simplify it first")
+        _check_range(path, (*seen, *(link.hulls if link is not None else ())))
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     except (AssetError, PhysicsError, OSError) as error:
         return Rejection("read", "the file cannot be judged", np.nan, None, "", str(error))
-    draft = Draft(AssetRequest(request.item_id, request.seed, _name_of(path)), None, whole=True)
+    # Named after its content: the random drops must not depend on which files were given beside it.
+    asked = AssetRequest(f"file_{sha256[:16]}", request.seed, _name_of(path))
+    units = options.units if path.suffix.lower() in UNITLESS and options.units is not None else "m"
+    draft = Draft(asked, None, origin=Origin(path.name, sha256, units), whole=True)
     if options.solidify:
         try:
-            surfaces = tuple(_solidified(mesh, options, altered) for mesh in surfaces)
+            surfaces = tuple(
+                mesh if _bounds_a_solid(mesh, config) else _solidified(mesh, options, altered) for mesh in surfaces
+            )
         except (AssetError, PhysicsError) as error:
             return Rejection("read", "no solid to be made", np.nan, None, "", str(error))
-    return judge_solid(draft, surfaces, link, options, config, altered)
+    try:
+        return judge_solid(draft, surfaces, link, options, config, altered)
+    except (AssetError, PhysicsError) as error:
+        return Rejection("read", "the file cannot be judged", np.nan, None, "", str(error))
+
+
+def _check_range(path: Path, meshes: Sequence[Mesh]) -> None:
+    farthest = max((float(np.abs(mesh.vertices).max()) for mesh in meshes if len(mesh.vertices)), default=0.0)
+    if farthest > FARTHEST:
+        raise AssetError(f"{path}: a vertex lies {farthest:.3g} m from the origin; check its numbers and its unit")
 
 
 def judge_solid(
@@ -85,15 +106,16 @@ def judge_solid(
         draft: Names the object.
         surfaces: Boundary of each part [m].
         link: What a URDF declares; None where mass and hulls are to be made.
-        options: Material, and whether the inertia is derived.
+        options: Material, whose friction lengths are limited to what fits the size, and whether inertia is derived.
         config: Limits.
         altered: What was altered before.
     """
-    name, material = draft.request.family, find_material(options.material)
+    name = draft.request.family
     bounds = np.stack([mesh.bounds for mesh in surfaces])
     low, high = bounds[:, 0].min(axis=0), bounds[:, 1].max(axis=0)
     # The frame of a model: origin at the centre of the base.
     offset = -np.array([*(low + high)[:2] / 2, low[2]])
+    material = sized_friction(find_material(options.material), float((high - low).max()))
     surfaces = tuple(mesh.translated(offset) for mesh in surfaces)
     names = [name] if len(surfaces) == 1 else [f"visual_{number}" for number in range(len(surfaces))]
     checks = [
@@ -173,17 +195,23 @@ def _declared_body(path: Path) -> DeclaredBody | None:
 
 
 def _objects(path: Path) -> list[Mesh]:
-    """Return the objects of a mesh beside a URDF, which is z up and in metres like it."""
-    return read_objects(path)
+    """Return the objects of a mesh file, placed and scaled as it says."""
+    return read_objects(path, most_faces=MOST_FACES)
 
 
 def _mesh_of(path: Path, options: VerifyOptions) -> Mesh:
     """Return a mesh file as one surface, z up [m]."""
-    whole = _joined(read_objects(path))
+    whole = _joined(_objects(path))
     unclear = path.suffix.lower() in UNITLESS
     if unclear and options.units is not None:
         whole = Mesh(METRES[options.units] * whole.vertices, whole.faces)
     return whole.rotated(Y_UP) if (options.up == "y" if unclear else True) else whole
+
+
+def _bounds_a_solid(mesh: Mesh, config: SurfaceConfig) -> bool:
+    """Return whether a mesh is one closed body that does not cut itself: nothing is to be made solid."""
+    checks = check_validity(mesh, body="solid", config=config.validity)
+    return all(check.verdict is not Verdict.FAIL for check in checks if check.id in ("G2", "G3", "G4", "G5"))
 
 
 def _solidified(mesh: Mesh, options: VerifyOptions, altered: list[str]) -> Mesh:
@@ -205,6 +233,11 @@ def _solidified(mesh: Mesh, options: VerifyOptions, altered: list[str]) -> Mesh:
         simplify_mesh(surface, tolerance=SIMPLIFICATION * volume.voxel_size).mesh, volume=volume.voxel_size**3
     )
     lost = unresolved_share(mesh, solid, voxel_size=volume.voxel_size)
+    if lost > LARGEST_LOSS:
+        raise AssetError(
+            f"no solid can be made of it: {100 * lost:.2g} % of its outer area is thinner than {options.resolution} "
+            f"voxels of {volume.voxel_size * 1e3:.3g} mm can show; raise --resolution"
+        )
     altered.append(
         f"altered: made solid at {options.resolution} voxels of {volume.voxel_size * 1e3:.3g} mm; "
         f"{100 * lost:.2g} % of the outer area has no surface within a voxel; "
@@ -217,8 +250,13 @@ def _solidified(mesh: Mesh, options: VerifyOptions, altered: list[str]) -> Mesh:
 def _hull(mesh: Mesh, parts: tuple[Part, ...]) -> Hull:
     """Return the convex hull of a collision object, as engines take it, with the material of the nearest part."""
     import trimesh
+    from scipy.spatial import QhullError
 
-    hull = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False).convex_hull
+    try:
+        hull = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False).convex_hull
+    except (QhullError, ValueError) as error:
+        size = " x ".join(f"{extent:.3g}" for extent in np.ptp(mesh.bounds, axis=0))
+        raise AssetError(f"collision geometry of {size} m has no convex hull: it encloses nothing") from error
     return Hull(Mesh(np.asarray(hull.vertices), np.asarray(hull.faces)), parts[0].name)
 
 
@@ -268,7 +306,7 @@ def judge(draft: Draft, config: BatteryConfig) -> Certificate:
     return Certificate(
         asset_id=content_id(draft.model) if draft.model is not None else "",
         engines=tuple((record.engine, record.engine_version) for record in drops),
-        bodies=(draft.request.family,),
+        bodies=tuple(body.name for body in draft.model.bodies) if draft.model is not None else (draft.request.family,),
         checks=draft.checks + tuple(check for record in drops for check in record.checks if check not in draft.checks),
         fallbacks=draft.fallbacks,
         notes=draft.notes,

@@ -23,6 +23,16 @@ ROUND = 32
 """Sides of the prism that stands for a round geom [1]."""
 GEOMS = {2: "sphere", 3: "capsule", 5: "cylinder", 6: "box", 7: "mesh"}
 """Geoms that are judged, by MuJoCo's mjtGeom."""
+ATTACHED = ("include", "model")
+"""Elements that name another MJCF file."""
+NOT_RIGID = ("composite", "flexcomp", "flex", "hfield", "skin")
+"""Elements of what is no rigid object; some stand for millions of others."""
+MOST_FILES = 100
+"""Files that an MJCF may include, each as often as it does [1]."""
+MOST_COPIES = 10_000
+"""Copies of one element by `replicate` [1]."""
+MOST_ELEMENTS = 100_000
+"""Elements in all, those of `replicate` counted one by one [1]."""
 
 
 def read_mjcf(path: Path) -> DeclaredBody:
@@ -34,11 +44,11 @@ def read_mjcf(path: Path) -> DeclaredBody:
     """
     import mujoco
 
-    _check_files(path, path.parent.resolve(), ())
+    _check_files(path)
     try:
         spec: Any = mujoco.MjSpec  # pyright: ignore[reportAttributeAccessIssue]
         model: Any = spec.from_file(str(path)).compile()
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:  # a RuntimeError where it runs out of memory
         raise AssetError(f"{path}: MuJoCo refuses it: {' '.join(str(error).split())}") from error
     if model.nbody != 2:
         raise AssetError(
@@ -57,8 +67,38 @@ def read_mjcf(path: Path) -> DeclaredBody:
     )
 
 
-def _check_files(path: Path, folder: Path, within: tuple[Path, ...]) -> None:
-    """Refuse includes that run in a loop, and files outside the folder, before MuJoCo opens any."""
+def _check_files(path: Path) -> None:
+    """Refuse what MuJoCo must not open or make: loops, files outside the folder, and elements by the million."""
+    folder = path.parent.resolve()
+    files = _read_tree(path, folder, ())
+    # A compiler element of any file speaks for all of them.
+    below = {
+        element.get(name, "")
+        for _, root in files
+        for element in root.iter("compiler")
+        for name in ("meshdir", "assetdir", "texturedir")
+    }
+    for file, root in files:
+        for element in root.iter():
+            places = {""} if element.tag in ATTACHED else {"", *below}
+            for name in [text for key, text in element.attrib.items() if key.startswith("file")]:
+                if not all(_within(folder, place, name) for place in places):
+                    raise AssetError(
+                        f"{file}: names {name!r}, which is outside its folder; files beside it are read only"
+                    )
+        _check_count(file, root)
+
+
+def _within(folder: Path, place: str, name: str) -> bool:
+    """Return whether a name below a place of the folder stays in the folder."""
+    try:
+        return (folder / place / name).resolve().is_relative_to(folder)
+    except (OSError, ValueError):  # no name that a file can have
+        return False
+
+
+def _read_tree(path: Path, folder: Path, within: tuple[Path, ...]) -> list[tuple[Path, ElementTree.Element]]:
+    """Return a file and all that it includes or attaches, inside the folder, before MuJoCo opens any."""
     if path in within:
         raise AssetError(f"{within[0]}: includes {path.name}, which includes itself")
     try:
@@ -66,23 +106,36 @@ def _check_files(path: Path, folder: Path, within: tuple[Path, ...]) -> None:
         root = ElementTree.fromstring(text)
     except OSError as error:
         raise AssetError(f"{path}: cannot be read: {error.strerror}") from error
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise AssetError(f"{path}: is no XML: {error}") from error
     if b"<!ENTITY" in text:
         raise AssetError(f"{path}: declares entities, which an MJCF has no use for")
     if not within and root.tag != "mujoco":
         raise AssetError(f"{path}: its root is <{root.tag}>, expected <mujoco>")
-    compiler = root.find("compiler")
-    below = {name: compiler.get(name, "") for name in ("meshdir", "assetdir")} if compiler is not None else {}
+    files = [(path, root)]
     for element in root.iter():
         name = element.get("file")
-        if name is None:
-            continue
-        places = [folder / name, *(folder / place / name for place in below.values() if place)]
-        if not all(place.resolve().is_relative_to(folder) for place in places):
-            raise AssetError(f"{path}: names {name!r}, which is outside its folder; files beside it are read only")
-        if element.tag == "include" and places[0].is_file():
-            _check_files(places[0], folder, (*within, path))
+        if element.tag in ATTACHED and name and _within(folder, "", name) and (folder / name).is_file():
+            files += _read_tree(folder / name, folder, (*within, path))
+            if len(files) > MOST_FILES:
+                raise AssetError(f"{path}: includes more than {MOST_FILES} files")
+    return files
+
+
+def _check_count(path: Path, root: ElementTree.Element) -> None:
+    """Refuse elements that stand for more than a rigid body has; MuJoCo would make them all."""
+    for element in root.iter():
+        if element.tag in NOT_RIGID:
+            raise AssetError(f"{path}: has a <{element.tag}>; objects of one rigid body are judged")
+    waiting, made = [(root, 1)], 0
+    while waiting:
+        element, copies = waiting.pop()
+        if element.tag == "replicate":
+            copies *= max(int(element.get("count", "1")), 1) if element.get("count", "1").isdecimal() else 1
+        made += copies
+        if copies > MOST_COPIES or made > MOST_ELEMENTS:
+            raise AssetError(f"{path}: stands for more than {MOST_ELEMENTS:,} elements; too many for one rigid body")
+        waiting += [(child, copies) for child in element]
 
 
 def _mass(path: Path, model: Any) -> MassProperties:

@@ -43,7 +43,7 @@ class VerifyOptions:
     derive_inertia: bool = False
     """Judge a URDF or MJCF with the inertia of its visual solid at the declared mass; marked as altered."""
     solidify: bool = False
-    """Judge the solid that an open or self-crossing mesh winds round; marked as altered."""
+    """Judge the solid that a mesh winds round where it is open, crosses itself or falls apart; marked as altered."""
     resolution: int = 96
     """Voxels along the longest side for `solidify` [1]."""
 
@@ -51,6 +51,8 @@ class VerifyOptions:
         find_material(self.material)
         if self.density is not None and not (np.isfinite(self.density) and self.density > 0):
             raise ConfigError(f"density is {self.density} kg/m^3, expected a positive number")
+        if not 16 <= self.resolution <= 512:
+            raise ConfigError(f"resolution is {self.resolution} voxels, expected 16 to 512")
 
 
 @dataclass(frozen=True)
@@ -113,10 +115,14 @@ def make_requests(paths: Sequence[Path], options: VerifyOptions, *, seed: int = 
     unclear = [path for path in files if path.suffix.lower() in UNITLESS]
     if unclear and options.units is None:
         raise ConfigError(f"{unclear[0]}: a mesh does not say in which unit it is; give --units m, cm, mm or in")
-    return [
-        VerifyRequest(f"asset_{number:05d}", str(path.absolute()), _content(path), seed, options)
-        for number, path in enumerate(files)
-    ]
+    return [_request(path, options, seed) for path in files]
+
+
+def _request(path: Path, options: VerifyOptions, seed: int) -> VerifyRequest:
+    """Return the request for a file, named after it: what else is judged must not make its results another's."""
+    place, content = str(path.absolute()), _content(path)
+    name = hashlib.sha256(f"{place}\0{content}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return VerifyRequest(f"file_{name}", place, content, seed, options)
 
 
 def _content(path: Path) -> str:

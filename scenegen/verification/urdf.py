@@ -18,6 +18,10 @@ from scenegen.verification.declared import DeclaredBody
 
 ReadMesh = Callable[[Path], list[Mesh]]
 """Returns the named objects of a mesh file, each as a mesh."""
+LARGEST_NUMBER = 1e12
+"""Larger numbers are no quantity of an object in SI units [1]."""
+MOST_GEOMETRIES = 1000
+"""Visual and collision elements of a link; more are refused [1]."""
 ROUND_SIDES = 32
 """Sides of the prism that stands for a cylinder or a sphere's equator [1]; a hull keeps 64 vertices."""
 
@@ -35,6 +39,9 @@ def read_urdf(path: Path, read: ReadMesh) -> DeclaredBody:
         raise AssetError(f"{path}: {len(links)} links; objects of one rigid link are judged, mechanisms are not yet")
     link = links[0]
     place = _Place(path, read)
+    count = len(link.findall("visual")) + len(link.findall("collision"))
+    if count > MOST_GEOMETRIES:
+        raise AssetError(f"{path}: {count} visual and collision elements, at most {MOST_GEOMETRIES} are judged")
     visuals = tuple(tuple(place.geometry(element)) for element in link.findall("visual"))
     hulls = tuple(mesh for element in link.findall("collision") for mesh in place.geometry(element))
     for what, found in (("visual", visuals), ("collision", hulls)):
@@ -51,7 +58,7 @@ def _parse(path: Path) -> ElementTree.Element:
         root = ElementTree.fromstring(text)
     except OSError as error:
         raise AssetError(f"{path}: cannot be read: {error.strerror}") from error
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # or an encoding that Python does not know
         raise AssetError(f"{path}: is no XML: {error}") from error
     if root.tag != "robot":
         raise AssetError(f"{path}: its root is <{root.tag}>, expected <robot>")
@@ -93,9 +100,7 @@ class _Place:
 
     def _shape(self, shape: ElementTree.Element) -> list[Mesh]:
         if shape.tag == "mesh":
-            scale = _numbers(self.path, shape, "scale", 3) if shape.get("scale") else np.ones(3)
-            if not (scale > 0).all():
-                raise AssetError(f"{self.path}: a mesh is scaled by {scale.tolist()}, expected positive numbers")
+            scale = _sizes(self.path, shape, "scale", 3) if shape.get("scale") else np.ones(3)
             meshes = self.read(self._file(shape.get("filename") or ""))
             return [Mesh(mesh.vertices * scale, mesh.faces) for mesh in meshes]
         made = _primitive(self.path, shape)
@@ -119,13 +124,20 @@ def _primitive(path: Path, shape: ElementTree.Element):
     import trimesh
 
     if shape.tag == "box":
-        return trimesh.creation.box(_numbers(path, shape, "size", 3))
+        return trimesh.creation.box(_sizes(path, shape, "size", 3))
     if shape.tag == "sphere":
-        return trimesh.creation.icosphere(subdivisions=2, radius=_numbers(path, shape, "radius", 1)[0])
+        return trimesh.creation.icosphere(subdivisions=2, radius=_sizes(path, shape, "radius", 1)[0])
     if shape.tag == "cylinder":
-        radius, length = (_numbers(path, shape, name, 1)[0] for name in ("radius", "length"))
+        radius, length = (_sizes(path, shape, name, 1)[0] for name in ("radius", "length"))
         return trimesh.creation.cylinder(radius, length, sections=ROUND_SIDES)
     raise AssetError(f"{path}: geometry <{shape.tag}> is not one of mesh, box, cylinder, sphere")
+
+
+def _sizes(path: Path, shape: ElementTree.Element, name: str, count: int) -> np.ndarray:
+    sizes = _numbers(path, shape, name, count)
+    if not (sizes > 0).all():
+        raise AssetError(f"{path}: <{shape.tag}> has {name} {shape.get(name)!r}, expected positive numbers")
+    return sizes
 
 
 def _origin(path: Path, element: ElementTree.Element) -> Pose:
@@ -144,7 +156,9 @@ def _numbers(path: Path, element: ElementTree.Element | None, name: str, count: 
         numbers = np.array([float(word) for word in (text or "").split()])
     except ValueError:
         numbers = np.zeros(0)
+    tag = "element" if element is None else f"<{element.tag}>"
     if len(numbers) != count or not np.isfinite(numbers).all():
-        tag = "element" if element is None else f"<{element.tag}>"
-        raise AssetError(f"{path}: {tag} needs {name} with {count} finite numbers, got {text!r}")
+        raise AssetError(f"{path}: {tag} needs {name} with {count} finite numbers, got {text!r:.200}")
+    if (np.abs(numbers) > LARGEST_NUMBER).any():
+        raise AssetError(f"{path}: {tag} has {name} {text!r:.200}, which is no quantity of an object in SI units")
     return numbers
