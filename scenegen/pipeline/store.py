@@ -22,7 +22,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from scenegen.errors import CodecError, CorruptRecordError, StoreError
-from scenegen.pipeline.codec import array_bytes, decode, dump_json, encode, record_digest, schema_digest
+from scenegen.pipeline.codec import array_bytes, decode, dump_json, encode, field_hints, record_digest, schema_digest
 from scenegen.pipeline.stage import Rejection, Stage, StageTime
 
 FORMAT = 1
@@ -141,16 +141,34 @@ class Store:
         Raises:
             CorruptRecordError: A file is missing, damaged, or holds another type; damaged files are removed.
         """
+        value, arrays = self._stored(digest, hint)
+        try:
+            return decode(value, arrays, hint)
+        except CodecError as error:
+            raise CorruptRecordError(f"{self._path('objects', digest)}: {error}") from error
+
+    def load_fields(self, digest: str, hint: type, names: Sequence[str]) -> dict[str, Any]:
+        """Return some fields of a record; the others may be those of another version, which `load` refuses.
+
+        Raises:
+            CorruptRecordError: See `load`; or one of these fields is missing or of another version.
+        """
+        value, arrays = self._stored(digest, hint)
+        hints = field_hints(hint)
+        try:
+            return {name: decode(value[name], arrays, hints[name]) for name in names}
+        except (CodecError, KeyError, TypeError) as error:
+            raise CorruptRecordError(f"{self._path('objects', digest)}: {error}") from error
+
+    def _stored(self, digest: str, hint: type) -> tuple[Any, list[np.ndarray]]:
+        """Return the json and the arrays of a record of a type."""
         content = self._content(digest)
         arrays = [self._load_array(row) for row in content["arrays"]]
         if content["type"] != hint.__qualname__:
             raise CorruptRecordError(
                 f"{self._path('objects', digest)} holds {content['type']}, not {hint.__qualname__}"
             )
-        try:
-            return decode(content["record"], arrays, hint)
-        except CodecError as error:
-            raise CorruptRecordError(f"{self._path('objects', digest)}: {error}") from error
+        return content["record"], arrays
 
     def intact(self, digest: str) -> bool:
         """Return whether a record and all its arrays are there with the right content."""

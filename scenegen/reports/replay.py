@@ -81,7 +81,7 @@ def _recorded(entry: Entry) -> tuple[Drop, ...]:
 
 def _planned(entry: Entry, subject: Subject) -> tuple[Start, ...]:
     """Return starts drawn as the drop test drew them, for an asset whose records were not kept."""
-    starts = plan_starts(subject, item_rng(entry.seed, entry.id, "drop"))
+    starts = plan_starts(subject, item_rng(entry.seed, entry.item or entry.id, "drop"))
     return _telling([(start, True) for start in starts])
 
 

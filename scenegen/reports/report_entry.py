@@ -58,6 +58,8 @@ class Entry:
     missing: tuple[str, ...] = ()
     engines: tuple[tuple[str, str], ...] = ()
     """Name and version of each engine."""
+    item: str = ""
+    """Name under which its drops were drawn; empty where it is `id`."""
     seed: int = 0
     symmetry_axis: tuple[float, float, float] | None = None
     ground: str = "oak"

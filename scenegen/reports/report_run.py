@@ -15,12 +15,13 @@ from scenegen.assets.layout import ASSET_JSON, MODEL_URDF, MODEL_XML, THUMB_PNG,
 from scenegen.assets.library import deciding_certificate
 from scenegen.assets.package import load_asset
 from scenegen.config import RunConfig, load_config
-from scenegen.errors import CorruptRecordError, ReportError
+from scenegen.errors import ReportError
 from scenegen.pipeline.outcomes import ItemTrail, read_outcomes
 from scenegen.pipeline.stage import Rejection
 from scenegen.pipeline.store import Store
 from scenegen.reports.folders import drop_folders
 from scenegen.reports.junit import Case
+from scenegen.reports.kept_draft import load_draft
 from scenegen.reports.report_entry import QUARANTINED, REJECTED, Entry
 from scenegen.reports.report_source import RUN, Source
 from scenegen.reports.report_verification import judged, rest_poses
@@ -57,7 +58,7 @@ def read_run(folder: Path) -> Source:
     def entries() -> Iterator[Entry]:
         for row, identifier in zip(made, _identifiers(made, refused), strict=True):
             entry = _certified(folder, row, config, store, trails.get(row["item_id"]))
-            yield drop_folders(replace(entry, id=identifier), folder)
+            yield drop_folders(replace(entry, id=identifier, item=row["item_id"]), folder)
         for row in refused:
             yield drop_folders(_rejected(row, config, store, trails.get(row["item_id"])), folder)
         for row in summary["quarantined"]:
@@ -152,12 +153,7 @@ def _draft(store: Store | None, trail: ItemTrail | None) -> Draft | None:
     if store is None or trail is None:
         return None
     kept = [trail.records[stage] for stage in DRAFTING if stage in trail.records]
-    if not kept:
-        return None
-    try:
-        return store.load(kept[-1], Draft)
-    except CorruptRecordError:  # another version wrote it: what the folders hold is shown
-        return None
+    return load_draft(store, kept[-1]) if kept else None
 
 
 def _identifiers(made: Sequence[dict[str, Any]], refused: Sequence[dict[str, Any]]) -> list[str]:

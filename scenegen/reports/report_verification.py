@@ -10,11 +10,12 @@ from typing import Any
 from scenegen.assets.asset import RestPose, collect_rest_poses
 from scenegen.assets.build import Draft
 from scenegen.assets.certificate import Certificate
-from scenegen.errors import CorruptRecordError, ReportError
+from scenegen.errors import ReportError
 from scenegen.pipeline.store import Store
 from scenegen.provenance import library_versions
 from scenegen.reports.folders import drop_folders
 from scenegen.reports.junit import Case
+from scenegen.reports.kept_draft import load_draft
 from scenegen.reports.report_entry import UNREADABLE, Entry
 from scenegen.reports.report_source import VERIFICATION, Source
 from scenegen.run import STORE
@@ -22,9 +23,8 @@ from scenegen.verification.evidence import EVIDENCE, read_evidence
 from scenegen.verification.verified import VerifiedFile
 from scenegen.verification.verify import GROUND
 
-LOST = (
-    "what was judged is no longer in the store, or another version of scenegen wrote it; verify again to see its shape"
-)
+LOST = "what was judged is not in the store, or another version of scenegen wrote it: verify again to see its shape"
+PARTLY_LOST = "another version of scenegen wrote the records of its drops: verify again to see its rest poses"
 
 
 def read_verification(folder: Path) -> Source:
@@ -66,8 +66,12 @@ def _entry(file: VerifiedFile, identifier: str, draft: Draft | None) -> Entry:
     named |= judged(file.certificate)
     if draft is None:
         return Entry(**{**named, "notes": (*named["notes"], LOST)})
+    if file.certificate.drops and not draft.drops:
+        named["notes"] += (PARTLY_LOST,)
     return Entry(
         **named,
+        item=draft.request.item_id,
+        seed=draft.request.seed,
         model=draft.model,
         drops=draft.drops,
         rest_poses=rest_poses(draft),
@@ -77,13 +81,7 @@ def _entry(file: VerifiedFile, identifier: str, draft: Draft | None) -> Entry:
 
 
 def _draft(file: VerifiedFile, store: Store | None) -> Draft | None:
-    """Return what was judged; None where the store does not hold it, or another version wrote it."""
-    if store is None or not file.draft:
-        return None
-    try:
-        return store.load(file.draft, Draft)
-    except CorruptRecordError:
-        return None
+    return load_draft(store, file.draft) if store is not None and file.draft else None
 
 
 def judged(certificate: Certificate) -> dict[str, Any]:

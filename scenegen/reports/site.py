@@ -114,7 +114,7 @@ LEAN = ("id", "name", "group", "status", "accepted", "worst", "mass_kg", "size_m
 
 def entry_key(entry: Entry, row: dict[str, Any]) -> str:
     """Return a hash of everything that the page of an asset shows."""
-    sha = hashlib.sha256(json.dumps([FORMAT, row, entry.symmetry_axis, entry.ground, entry.seed]).encode())
+    sha = hashlib.sha256(json.dumps([FORMAT, row, entry.symmetry_axis, entry.ground, entry.item, entry.seed]).encode())
     for body in entry.model.bodies if entry.model is not None else ():
         for mesh in [part.surface for part in body.parts] + [hull.mesh for hull in body.hulls]:
             sha.update(mesh.digest.encode())
