@@ -9,13 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from physics.drop_record import DropConfig
 from scenegen.assets.asset import content_id
 from scenegen.assets.build import Draft
 from scenegen.assets.layout import ASSET_JSON, MODEL_URDF, MODEL_XML, THUMB_PNG, VISUAL_GLB
 from scenegen.assets.library import deciding_certificate
 from scenegen.assets.package import load_asset
-from scenegen.config import RunConfig, load_config
-from scenegen.errors import ReportError
+from scenegen.config_records import read_record
+from scenegen.config_text import parse_text
+from scenegen.errors import ConfigError, ReportError
 from scenegen.pipeline.outcomes import ItemTrail, read_outcomes
 from scenegen.pipeline.stage import Rejection
 from scenegen.pipeline.store import Store
@@ -44,23 +46,22 @@ def read_run(folder: Path) -> Source:
 
     Raises:
         ReportError: A table of the run is missing.
-        ConfigError: The configuration that lies in the folder cannot be read.
     """
     for name in (MANIFEST, REJECTIONS, RESOLVED_CONFIG):
         if not (folder / name).is_file():
             raise ReportError(f"{folder / name} is not there; run the same 'scenegen run' again, it resumes")
     summary = json.loads((folder / SUMMARY).read_text("utf-8"))
-    config = load_config(folder / RESOLVED_CONFIG)
+    rules = _drop_rules(folder / RESOLVED_CONFIG)
     made, refused = _table(folder / MANIFEST), _table(folder / REJECTIONS)
     store = Store(folder / STORE, create=False) if (folder / STORE).is_dir() else None
     trails = {trail.item: trail for trail in (read_outcomes(store) if store else None) or ()}
 
     def entries() -> Iterator[Entry]:
         for row, identifier in zip(made, _identifiers(made, refused), strict=True):
-            entry = _certified(folder, row, config, store, trails.get(row["item_id"]))
+            entry = _certified(folder, row, rules, store, trails.get(row["item_id"]))
             yield drop_folders(replace(entry, id=identifier, item=row["item_id"]), folder)
         for row in refused:
-            yield drop_folders(_rejected(row, config, store, trails.get(row["item_id"])), folder)
+            yield drop_folders(_rejected(row, rules, store, trails.get(row["item_id"])), folder)
         for row in summary["quarantined"]:
             broken = Entry(
                 id=row["item"],
@@ -94,6 +95,17 @@ def read_run(folder: Path) -> Source:
     )
 
 
+def _drop_rules(path: Path) -> DropConfig:
+    """Return the rules of the drops of a run, or the published ones where another version wrote them.
+
+    The rest of the configuration is left alone: a report needs neither its checkpoint nor its library.
+    """
+    try:
+        return read_record(parse_text(path.read_text("utf-8"), str(path))["drop"], DropConfig, source=str(path))
+    except (ConfigError, KeyError, TypeError):
+        return DropConfig()
+
+
 def _table(path: Path) -> list[dict[str, Any]]:
     from pyarrow import parquet
 
@@ -101,7 +113,7 @@ def _table(path: Path) -> list[dict[str, Any]]:
 
 
 def _certified(
-    folder: Path, row: dict[str, Any], config: RunConfig, store: Store | None, trail: ItemTrail | None
+    folder: Path, row: dict[str, Any], rules: DropConfig, store: Store | None, trail: ItemTrail | None
 ) -> Entry:
     place = folder / row["folder"]
     asset = load_asset(place)
@@ -120,13 +132,13 @@ def _certified(
         rest_poses=asset.rest_poses,
         seed=row["seed"],
         symmetry_axis=asset.symmetry_axis,
-        drop_config=config.drop,
+        drop_config=rules,
         picture=place / THUMB_PNG,
         files=tuple((label, f"{row['folder']}/{name}") for label, name in files),
     )
 
 
-def _rejected(row: dict[str, Any], config: RunConfig, store: Store | None, trail: ItemTrail | None) -> Entry:
+def _rejected(row: dict[str, Any], rules: DropConfig, store: Store | None, trail: ItemTrail | None) -> Entry:
     words = {key: row[key] for key in ("stage", "reason", "value", "limit", "unit", "message")}
     words["value"] = float("nan") if words["value"] is None else words["value"]
     draft = _draft(store, trail)
@@ -144,7 +156,7 @@ def _rejected(row: dict[str, Any], config: RunConfig, store: Store | None, trail
         rest_poses=rest_poses(draft) if draft is not None else (),
         seed=row["seed"],
         symmetry_axis=blueprint.bodies[0].symmetry_axis if blueprint is not None else None,
-        drop_config=config.drop,
+        drop_config=rules,
     )
 
 

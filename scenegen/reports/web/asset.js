@@ -42,11 +42,17 @@ const AssetPage = {
     const bad = asset.checks.filter((check) => check.verdict !== "PASS");
     const counts = asset.checks.length ? `${asset.checks.length - bad.length} of ${asset.checks.length} checks pass` : "no checks were made";
     box.append(Page.element("p", { class: "first" }, Page.badge(asset.status), " ", counts));
-    if (asset.worst) box.append(Page.element("p", { class: "worst" }, asset.worst));
+    // What was altered has a place of its own.
+    if (asset.worst && asset.worst !== asset.altered.join("; ")) box.append(Page.element("p", { class: "worst" }, asset.worst));
     if (asset.rejection) {
       const { stage, value, limit, unit } = asset.rejection;
       const against = value === null ? "" : `: ${Page.quantity(value, unit)}${limit === null ? "" : `, limit ${Page.quantity(limit, unit)}`}`;
       box.append(Page.element("p", { class: "hint" }, `Stage ${stage} ended it${against}.`));
+    }
+    if (asset.altered.length) {
+      const lines = asset.altered.map((line) => Page.element("li", {}, line.replace(/^altered: /, "")));
+      box.append(Page.element("div", { class: "altered", role: "note" },
+        Page.element("p", {}, "Altered: what was judged is not quite what was given."), Page.element("ul", {}, ...lines)));
     }
   },
 
@@ -72,7 +78,7 @@ const AssetPage = {
       Page.byId("files").append(Page.element("p", {}, "Files: ", ...links));
     }
     const missing = asset.missing.length ? [asset.missing.join(", ")] : [];
-    for (const [title, lines] of [["Altered", asset.altered], ["Evidence missing", missing], ["Notes", asset.notes]]) {
+    for (const [title, lines] of [["Evidence missing", missing], ["Notes", asset.notes]]) {
       if (!lines.length) continue;
       Page.byId("remarks").append(Page.element("details", { open: title !== "Notes" },
         Page.element("summary", {}, title), Page.element("ul", {}, ...lines.map((line) => Page.element("li", {}, line)))));

@@ -9,6 +9,7 @@ const Index = {
     document.title = `${report.name} – scenegen report`;
     Page.byId("kind").textContent = `scenegen ${report.kind}`;
     Page.byId("title").textContent = report.name;
+    if (report.kind === "verification") Page.byId("funnel-head").textContent = "From files to accepted";
     Index.headline(report, rows);
     Index.bars("funnel", report.funnel.map(({ step, count }) => ({ label: step, count })));
     Index.bars("reasons", report.reasons.map(({ reason, count }) => ({ label: reason, count })), 10);

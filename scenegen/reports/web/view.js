@@ -267,9 +267,10 @@ const View = {
       View.replay = replays[Number(select.value)];
       Page.byId("time").max = View.replay.times.length - 1;
       const { engine, outcome, rest_gap_m } = View.replay;
+      const start = outcome ? "the recorded start" : "a start drawn as the drop test drew it";
       const ended = outcome ? ` The recorded drop ${outcome === "rested" ? "came to rest" : `ended: ${outcome}`}.` : "";
       const gap = rest_gap_m === null ? "" : ` The replay ends ${Page.length(rest_gap_m)} from the recorded rest.`;
-      Page.byId("drop-note").textContent = `${engine}, replayed from the recorded start, ${Page.number(View.replay.times.at(-1), 2)} s.${ended}${gap}`;
+      Page.byId("drop-note").textContent = `${engine}, replayed from ${start}, ${Page.number(View.replay.times.at(-1), 2)} s.${ended}${gap}`;
       Page.byId("clock").textContent = "0.00 s";
       Page.byId("time").value = 0;
     };
