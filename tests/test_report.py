@@ -6,6 +6,8 @@ import hashlib
 import json
 import re
 import shutil
+import sys
+import tempfile
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -19,12 +21,14 @@ from tiny_run import invoke
 
 from physics.check import Check
 from physics.mesh import Mesh
+from scenegen.assets.build import Draft
 from scenegen.assets.certificate import REQUIRED_CHECKS
-from scenegen.errors import ReportError, StoreError
+from scenegen.errors import AssetError, CorruptRecordError, ReportError, StoreError
 from scenegen.pipeline.outcomes import OUTCOMES, read_outcomes
 from scenegen.pipeline.run_serial import run_serial
 from scenegen.pipeline.store import Store
 from scenegen.reports.distribution import SpreadCollector, bin_edges, describe_spread
+from scenegen.reports.folders import without_folders
 from scenegen.reports.meanings import MEANINGS
 from scenegen.reports.progress import RunProgress
 from scenegen.reports.replay import replay_drops
@@ -34,6 +38,7 @@ from scenegen.reports.site import WEB, script
 from scenegen.reports.verification import write_verification
 from scenegen.reports.web_scene import MOST_FACES, display_mesh
 from scenegen.run import STORE
+from scenegen.verification.evidence import EVIDENCE
 from scenegen.verification.request import VerifyOptions
 from scenegen.verification.verify import verify_files
 
@@ -169,23 +174,87 @@ def test_the_same_report_again_keeps_what_did_not_change(verified: Path) -> None
     assert before == {path: path.stat().st_mtime_ns for path in (folder / "data").glob("asset_*.js")}
 
 
-def test_what_holds_no_results_is_refused(verified: Path, tmp_path: Path) -> None:
+def test_what_holds_no_results_is_refused(verified: Path, run_out: Path, tmp_path: Path) -> None:
     result = invoke("report", str(tmp_path))
-    assert result.exit_code == 2 and "summary.json" in result.output
-    shutil.copytree(verified, tmp_path / "old")
-    trails = read_outcomes(Store(tmp_path / "old" / STORE)) or ()
-    (digest,) = {
-        trail.records["agreement"] for trail in trails if trail.rejection == "" and trail.item == "asset_00001"
-    }
-    (tmp_path / "old" / STORE / "objects" / digest[:2] / digest).write_text("{}")
-    with pytest.raises(ReportError, match="another version of scenegen wrote it; run the same 'scenegen verify' again"):
-        write_report(tmp_path / "old")
-    (tmp_path / "old" / STORE / OUTCOMES).unlink()
-    with pytest.raises(ReportError, match="does not say how the files ended"):
-        open_source(tmp_path / "old")
-    (tmp_path / "old" / STORE / OUTCOMES).write_text('{"format": 1, "items": [{}]}')
+    assert result.exit_code == 2 and "summary.json" in result.output and EVIDENCE in result.output
+    (tmp_path / EVIDENCE).write_text("{")
+    with pytest.raises(AssetError, match="cannot be read"):
+        open_source(tmp_path)
+    (tmp_path / EVIDENCE).unlink()
+    shutil.copy(verified / "verification.json", tmp_path)
+    with pytest.raises(ReportError, match="run the same 'scenegen verify' again"):
+        open_source(tmp_path)
+    shutil.copytree(run_out / STORE, tmp_path / STORE)
+    (tmp_path / STORE / OUTCOMES).write_text('{"format": 1, "items": [{}]}')
     with pytest.raises(StoreError, match="is damaged"):
-        read_outcomes(Store(tmp_path / "old" / STORE))
+        read_outcomes(Store(tmp_path / STORE))
+
+
+def test_a_shape_outlives_the_version_that_kept_it(verified: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(verified, old, ignore=shutil.ignore_patterns("report"))
+    store = Store(old / STORE, create=False)
+    evidence = json.loads((old / EVIDENCE).read_text())
+    (row,) = [row for row in evidence["files"] if row["path"].endswith("good.stl")]
+    draft = old / STORE / "objects" / row["draft"][:2] / row["draft"]
+    content = json.loads(draft.read_bytes())
+    for record in content["record"]["drops"]:
+        record["measured_in_another_version"] = 1.0
+    row["draft"] = hashlib.sha256(data := json.dumps(content).encode()).hexdigest()
+    (old / EVIDENCE).write_text(json.dumps(evidence))
+    changed = old / STORE / "objects" / row["draft"][:2] / row["draft"]
+    changed.parent.mkdir(exist_ok=True)
+    changed.write_bytes(data)
+    with pytest.raises(CorruptRecordError, match="measured_in_another_version"):
+        store.load(row["draft"], Draft)
+    write_report(old)
+    (asset,) = [asset for asset in content_of(old)["assets"] if asset["name"] == "good.stl"]
+    shown, kept = data_of(old, asset["id"]), data_of(verified, asset["id"])
+    assert shown["scene"]["parts"] == kept["scene"]["parts"] and shown["drops"] and not shown["scene"]["rest_poses"]
+    assert [r["poses"][0] for r in shown["scene"]["replays"]] == [r["poses"][0] for r in kept["scene"]["replays"]]
+    assert "another version" in shown["notes"][-1]
+    changed.write_text("{}")
+    write_report(old)
+    assert data_of(old, asset["id"])["scene"] is None and content_of(old)["totals"] == content_of(verified)["totals"]
+
+
+@pytest.mark.parametrize("which", ["verified", "run_out"])
+def test_no_folder_of_the_machine_is_told(which: str, request) -> None:
+    out: Path = request.getfixturevalue(which)
+    content = content_of(out)
+    assert "/" not in content["name"] and all("/" not in asset["name"].replace("</", "") for asset in content["assets"])
+    (out / "report" / "report.parquet").unlink()  # compressed; its rows are those of report.json
+    for path in (out / "report").rglob("*"):
+        if path.is_file() and path.suffix in (".js", ".json", ".md", ".xml") and path.parent.name != "vendor":
+            text = path.read_text("utf-8")
+            for folder in (str(out.parent), tempfile.gettempdir() + "/", str(Path.home()) + "/", sys.prefix):
+                assert folder not in text, f"{path.name} tells of {folder}"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("/data/robots/a b/part.stl: the file is empty", "part.stl: the file is empty"),
+        ("/data/robots/a b/meshes/part.stl: vertex 0", "meshes/part.stl: vertex 0"),
+        ('File "/usr/lib/python3/x.py", line 3', 'File "x.py", line 3'),
+        ("no mesh (/etc/x/y.obj)", "no mesh (y.obj)"),
+        ("C:\\Users\\me\\part.stl: no", "part.stl: no"),
+        ("at 2 m/s, 3 / 4 of 1e3 kg/m^3 and/or N/m", "at 2 m/s, 3 / 4 of 1e3 kg/m^3 and/or N/m"),
+    ],
+)
+def test_texts_name_files_without_their_folders(text: str, told: str) -> None:
+    assert without_folders(text, Path("/data/robots/a b")) == told
+
+
+def test_a_report_may_go_elsewhere(run_out: Path, tmp_path: Path) -> None:
+    result = invoke("report", str(run_out), "--out", str(tmp_path / "page"))
+    assert result.exit_code == 0 and (tmp_path / "page" / "index.html").is_file()
+    pages = [
+        json.loads(path.read_text("ascii").split("(", 1)[1].rstrip().removesuffix(");"))
+        for path in (tmp_path / "page" / "data").glob("object_*.js")
+    ]
+    links = [file["path"] for page in pages for file in page["files"]]
+    assert links and all((tmp_path / "page" / link).resolve().is_file() for link in links)
 
 
 def test_a_run_without_kept_outcomes_shows_what_its_folders_hold(run_out: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from scenegen.assets.layout import srgb
 from scenegen.reports.replay import Replay
 from scenegen.reports.report_entry import Entry, finite
 
-MOST_FACES = 5000
+MOST_FACES = 8000
 """Faces of one surface beyond which it is simplified for the view [1]."""
 FIRST_TOLERANCE = 2e-4
 """First tolerance of the simplification over L; doubled until the faces are few enough [1]."""

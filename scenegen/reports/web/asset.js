@@ -40,7 +40,7 @@ const AssetPage = {
   verdict(asset) {
     const box = Page.byId("verdict");
     const bad = asset.checks.filter((check) => check.verdict !== "PASS");
-    const counts = asset.checks.length ? `${asset.checks.length - bad.length} of ${asset.checks.length} checks pass` : "no checks were made";
+    const counts = asset.checks.length ? `${asset.checks.length - bad.length} of ${asset.checks.length} checks pass` : asset.status === "unreadable" ? "no checks were made" : "";
     box.append(Page.element("p", { class: "first" }, Page.badge(asset.status), " ", counts));
     // What was altered has a place of its own.
     if (asset.worst && asset.worst !== asset.altered.join("; ")) box.append(Page.element("p", { class: "worst" }, asset.worst));
@@ -87,6 +87,7 @@ const AssetPage = {
 
   // Checks of one identifier share their meaning; what does not pass stands open.
   checks(asset) {
+    Page.byId("checks").closest("section").hidden = !asset.checks.length;
     const groups = Map.groupBy ? Map.groupBy(asset.checks, (check) => check.id) : AssetPage.grouped(asset.checks);
     const worst = (checks) => Math.max(...checks.map((check) => AssetPage.severity.indexOf(check.verdict)));
     const sorted = [...groups].sort((a, b) => worst(b[1]) - worst(a[1]));

@@ -14,7 +14,10 @@ const Charts = {
     for (const { key, label } of Charts.agreement) {
       const pairs = rows.map((row) => ({ row, x: row.engines[key][0], y: row.engines[key][1] }))
         .filter(({ x, y }) => x !== null && y !== null && x > 0 && y > 0);
-      Charts.place("agreement-charts", label, `${Page.number(pairs.length)} assets`, (width) => Charts.scatter(pairs, label, width));
+      if (pairs.length) Charts.place("agreement-charts", label, `${Page.number(pairs.length)} assets`, (width) => Charts.scatter(pairs, label, width));
+    }
+    if (!Page.byId("agreement-charts").children.length) {
+      Page.byId("agreement-charts").append(Page.element("p", { class: "none" }, "For no asset do both engines say where it rests."));
     }
     const spreads = Charts.ranked(report.distributions);
     const add = (some) => {
@@ -77,7 +80,6 @@ const Charts = {
 
   scatter(pairs, label, width) {
     const values = pairs.flatMap(({ x, y }) => [x, y]);
-    if (!values.length) return Page.element("p", { class: "none" }, "No drop settled in both engines, or the records were not kept.");
     const low = Math.min(...values) / 1.3;
     const high = Math.max(...values) * 1.3;
     const axis = { type: "log", domain: [low, high], grid: true, ticks: 4, tickFormat: (v) => Page.number(v, 2) };

@@ -30,7 +30,7 @@ const View = {
     View.bindControls();
     View.bindPoses();
     View.bindDrop();
-    View.showPose(scene.rest_poses.length ? "0" : "");
+    View.showPose(Page.byId("pose").value);
     View.resetCamera();
     new ResizeObserver(View.resize).observe(canvas.parentElement);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", View.paintGround);
@@ -40,6 +40,7 @@ const View = {
     Page.byId("view-note").hidden = false;
     Page.byId("view-note").textContent = text;
     Page.byId("canvas").hidden = true;
+    Page.byId("canvas").parentElement.classList.add("empty");
     for (const box of document.querySelectorAll(".view .controls")) box.hidden = true;
   },
 
@@ -248,6 +249,9 @@ const View = {
         `in ${pose.engines.join(" and ")}`];
       select.append(Page.element("option", { value: String(number) }, words.filter(Boolean).join(", ")));
     });
+    // Upright where it stands so, else as it rests most often.
+    const { rest_poses } = View.scene;
+    select.value = rest_poses.length ? String(Math.max(rest_poses.findIndex((pose) => pose.upright), 0)) : "";
     select.addEventListener("change", () => { View.pause(); View.showPose(select.value); View.resetCamera(); });
   },
 
