@@ -223,11 +223,10 @@ def test_no_folder_of_the_machine_is_told(which: str, request) -> None:
     out: Path = request.getfixturevalue(which)
     content = content_of(out)
     assert "/" not in content["name"] and all("/" not in asset["name"].replace("</", "") for asset in content["assets"])
-    (out / "report" / "report.parquet").unlink()  # compressed; its rows are those of report.json
     for path in (out / "report").rglob("*"):
         if path.is_file() and path.suffix in (".js", ".json", ".md", ".xml") and path.parent.name != "vendor":
             text = path.read_text("utf-8")
-            for folder in (str(out.parent), tempfile.gettempdir() + "/", str(Path.home()) + "/", sys.prefix):
+            for folder in (str(out.parent), tempfile.gettempdir() + "/", str(Path.home() / "x")[:-1], sys.prefix):
                 assert folder not in text, f"{path.name} tells of {folder}"
 
 

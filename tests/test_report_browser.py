@@ -21,6 +21,7 @@ from scenegen.reports.report import write_source
 from scenegen.reports.report_entry import Entry
 from scenegen.reports.report_source import open_source
 from scenegen.reports.verification import write_verification
+from scenegen.run import STORE
 from scenegen.verification.request import VerifyOptions
 from scenegen.verification.verify import verify_files
 
@@ -39,12 +40,21 @@ SWITCHES = (
     "--disable-gpu-compositing",
 )
 """WebGL on the processor, the page itself drawn without it: for machines without a GPU or user namespaces."""
+PATIENCE = 60.0
+"""Longest wait for anything but what is timed, on a machine that others use too [s]."""
+LOADS = 5
+"""Loads and searches of each kind; the quickest one counts, as the others tell of the load of the machine."""
+STAMP = """addEventListener("DOMContentLoaded", () => requestAnimationFrame(() =>
+    setTimeout(() => { window.painted = performance.now(); })))"""
+"""Notes when the frame is painted that shows what the page builds when it is read."""
 SIZES = {"desk": (1280, 900), "phone": (390, 844)}
+ALTERED = 8
+"""Asset that was altered before it was judged."""
 HOSTILE = "</script><img src=x onerror=alert(1)>\u2028 '\"`"
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def report(floors_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report of a thousand files: real records under many names and verdicts, by the writer of all reports."""
     files, out = tmp_path_factory.mktemp("files"), tmp_path_factory.mktemp("thousand")
     trimesh.creation.annulus(0.02, 0.04, 0.03).export(files / "ring.stl")
@@ -52,6 +62,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     opened.faces = opened.faces[1:]
     opened.export(files / "open.obj")
     (files / "nan.obj").write_text("v 0 0 nan\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
+    shutil.copytree(floors_store, out / STORE)
     with RunProgress(Console(quiet=True)) as progress:
         write_verification(verify_files([files], out, VerifyOptions(units="m"), run_serial, progress), out)
     source = open_source(out)
@@ -73,6 +84,8 @@ def _many(real: dict[str, Entry], rng: np.random.Generator) -> Iterator[Entry]:
                 for r in entry.drops
             )
             entry = replace(entry, checks=checks, drops=drops, status=overall_verdict(checks).value)
+        if number == ALTERED:
+            entry = replace(entry, fallbacks=("altered: made solid at 96 voxels",))
         yield replace(entry, id=f"asset_{number:05d}", name=name, group=f"folder {number % 12}")
 
 
@@ -89,7 +102,9 @@ def browser() -> Iterator[Any]:
         own = playwright.chromium.executable_path
         path = named or (own if Path(own).exists() else shutil.which("chromium") or shutil.which("google-chrome"))
         if not path:
-            pytest.skip("no Chromium here: 'playwright install chromium', or name one in SCENEGEN_CHROMIUM")
+            pytest.skip(
+                "no Chromium: 'playwright install --with-deps chromium' installs one, SCENEGEN_CHROMIUM names another"
+            )
         opened = playwright.chromium.launch(executable_path=path, args=list(SWITCHES))
         yield opened
         opened.close()
@@ -111,6 +126,8 @@ def open_page(browser, report: Path) -> Iterator[Any]:
         viewport = {"width": width, "height": height}
         context = browser.new_context(viewport=viewport, color_scheme=scheme, has_touch=size == "phone")
         contexts.append(context)
+        context.set_default_timeout(1000 * PATIENCE)
+        context.add_init_script(STAMP)
         page = context.new_page()
         page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -137,7 +154,7 @@ def shown(page) -> int:
     return int(page.inner_text("#shown").split()[0].replace(",", ""))
 
 
-def wait_until(page, expression: str, *, seconds: float = 8.0) -> Any:
+def wait_until(page, expression: str, *, seconds: float = PATIENCE) -> Any:
     """Return a value of the page once it is true; the page's policy forbids what Playwright's own waiting does."""
     for _ in range(int(seconds / 0.05)):
         value = page.evaluate(expression)
@@ -156,13 +173,13 @@ def keep(page, name: str, *, full: bool = False) -> None:
 
 
 def test_a_thousand_assets_are_painted_in_time(open_page) -> None:
-    page = open_page()
-    painted = page.evaluate(
-        """() => new Promise((resolve) => requestAnimationFrame(() => setTimeout(() => resolve(performance.now()))))"""
-    )
     entry = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
-    contentful = wait_until(page, entry)
-    print(f"first contentful paint {contentful:.0f} ms, table painted by {painted:.0f} ms")
+    loads = []
+    for _ in range(LOADS):
+        page = open_page()
+        loads.append((wait_until(page, "window.painted"), wait_until(page, entry)))
+    print("table painted, first contentful paint, ms:", np.round(loads).tolist())
+    painted, contentful = np.min(loads, axis=0)
     assert contentful / 1000 < FIRST_PAINT and painted / 1000 < FIRST_PAINT
     assert shown(page) == COUNT
     assert page.locator("tr[data-id]").count() < 60, "rows out of sight are in the page"
@@ -179,14 +196,10 @@ def test_filtering_is_quick_and_right(open_page) -> None:
         await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
         return [done, performance.now() - begun];
     }"""
-    times = [
-        page.evaluate(measure, text)
-        for text in ("p", "pa", "part-01", "part-012", "", "open.obj", "nothing has it", "")
-    ]
-    handled, painted = (sorted(column) for column in zip(*times, strict=True))
-    print(f"filtering, ms: until laid out {np.round(handled)}, until the next frame {np.round(painted)}")
-    # When the next frame comes is up to the machine, too: one late frame is not the page's doing.
-    assert handled[-1] / 1000 < FILTER and painted[len(painted) // 2] / 1000 < FILTER
+    texts = ("p", "pa", "part-01", "part-012", "", "open.obj", "nothing has it", "")
+    times = np.array([[page.evaluate(measure, text) for text in texts] for _ in range(LOADS)]).min(axis=0)
+    print(f"filtering, ms: until laid out {times[:, 0].round()}, until the next frame {times[:, 1].round()}")
+    assert (times / 1000 < FILTER).all()
     page.fill("#search", "part-012")
     assert shown(page) == 10 and all("part-012" in name for name in names(page))
     page.fill("#search", "")
@@ -239,15 +252,27 @@ def test_names_are_text(open_page) -> None:
 
 def test_an_asset_turns_and_falls(open_page) -> None:
     page = open_page("asset.html?id=asset_00002")
-    page.wait_for_timeout(300)
     canvas = page.locator("#canvas")
-    seen = [canvas.screenshot()]
+
+    def still() -> bytes:
+        """Return the picture once it no longer changes."""
+        before = canvas.screenshot()
+        for _ in range(int(PATIENCE / 0.1)):
+            page.wait_for_timeout(100)
+            if (picture := canvas.screenshot()) == before:
+                return picture
+            before = picture
+        raise AssertionError("the view does not come to rest")
+
+    seen = [still()]
 
     def changed(what: str) -> None:
-        page.wait_for_timeout(200)
-        picture = canvas.screenshot()
-        assert picture != seen[-1], f"nothing changed on the canvas after {what}"
-        seen.append(picture)
+        for _ in range(int(PATIENCE / 0.1)):
+            if canvas.screenshot() != seen[-1]:
+                seen.append(still())
+                return
+            page.wait_for_timeout(100)
+        raise AssertionError(f"nothing changed on the canvas after {what}")
 
     box = canvas.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
@@ -275,6 +300,14 @@ def test_an_asset_turns_and_falls(open_page) -> None:
     assert "MuJoCo" in page.inner_text("#drop-note") and "replayed" in page.inner_text("#drop-note")
 
 
+def test_an_asset_says_what_was_altered(open_page) -> None:
+    page = open_page(f"asset.html?id=asset_{ALTERED:05d}")
+    assert "made solid at 96 voxels" in page.inner_text("#verdict .altered li")
+    box, view = (page.locator(place).bounding_box() for place in (".altered", "#canvas"))
+    assert box["y"] < view["y"], "it is the first thing to know"
+    assert not open_page("asset.html?id=asset_00009").locator(".altered").count()
+
+
 def test_charts_draw_limits(open_page) -> None:
     page = open_page()
     page.locator("#distributions").scroll_into_view_if_needed()
@@ -294,10 +327,9 @@ def test_pages_fit_the_screen_and_are_kept_as_pictures(open_page, look) -> None:
         ("asset.html?id=asset_00850", "failed"),
     ):
         page = open_page(address, size=size, scheme=scheme)
-        height = page.evaluate("document.documentElement.scrollHeight")
-        for top in range(0, height + 3000, 600):  # charts draw themselves when seen
-            page.evaluate(f"scrollTo(0, {top})")
-            page.wait_for_timeout(60)
+        for box in page.locator(".plot").all():  # charts draw themselves when seen
+            box.scroll_into_view_if_needed()
+            box.locator("svg").first.wait_for()
         page.evaluate("scrollTo(0, 0)")
         page.wait_for_timeout(200)
         assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0], f"{name} is wider than a {size}"
