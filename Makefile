@@ -21,7 +21,7 @@ demo: $(VENV)/installed
 	$(BIN)/scenegen run configs/demo.yaml --out out/demo
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m slow --timeout 3600

@@ -149,6 +149,7 @@ def verify(
     solidify: Annotated[
         bool, typer.Option("--solidify", help="Judge the solid that an open mesh winds round; marked as altered.")
     ] = False,
+    pose_drops: Annotated[int, typer.Option(help="Drops for the distribution of rest poses (D13); 385 for 5 %.")] = 0,
     resolution: Annotated[int, typer.Option(help="Voxels along the longest side for --solidify, 16 to 512.")] = 96,
     library: Annotated[
         Path | None, typer.Option("--import", metavar="DIR", help="Keep what is PASS or WARN there, as assets of ours.")
@@ -162,6 +163,7 @@ def verify(
     """
     options = {"units": units, "up": up, "material": material, "density": density}
     options |= {"derive_inertia": derive_inertia, "solidify": solidify, "resolution": resolution}
+    options |= {"pose_drops": pose_drops}
     raise typer.Exit(_guarded(lambda: _verify(paths, out, options, library, executor, workers)))
 
 

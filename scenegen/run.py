@@ -256,7 +256,7 @@ def measure_engines(config: DropConfig) -> tuple[EngineFloors, ...]:
 
 def build_config(config: RunConfig, floors: tuple[EngineFloors, ...]) -> BuildConfig:
     """Return what `build_asset` needs to know of a run's configuration."""
-    battery = BatteryConfig(ground="oak", drop=config.drop, floors=floors)
+    battery = BatteryConfig(ground="oak", drop=config.drop, floors=floors, pose_drops=config.pose_drops)
     return BuildConfig(draw_config(config.generator), SurfaceConfig(validity=config.validity), config.hulls, battery)
 
 

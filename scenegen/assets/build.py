@@ -34,7 +34,9 @@ from physics.mesh import Mesh
 from physics.model import Body, Joint, JointKind, Model, Part
 from physics.part_fit import check_part_fit
 from physics.pose import Pose
+from physics.pose_distribution import check_distribution
 from physics.simplify import simplify_mesh
+from physics.subject import Subject
 from physics.validity import ValidityConfig, check_validity
 from scenegen.assets.asset import Asset, Origin, make_asset
 from scenegen.assets.certificate import Certificate, certify
@@ -77,6 +79,8 @@ class BatteryConfig:
     floors: tuple[EngineFloors, ...]
     """One entry an engine, measured on reference solids."""
     mass: MassCheckConfig = field(default_factory=MassCheckConfig)
+    pose_drops: int = 0
+    """Drops in MuJoCo for the distribution of rest poses (D13); 0 leaves it out [1]."""
 
     def floors_of(self, engine: str) -> EngineFloors:
         """Return the floors of one engine."""
@@ -238,7 +242,18 @@ def decompose_solid(draft: Draft, config: HullConfig) -> Draft | Rejection:
 
 def drop_in_mujoco(draft: Draft, config: BatteryConfig) -> Draft | Rejection:
     """Run the battery of drops in MuJoCo."""
-    return _drop(draft, config, "mujoco", open_mujoco)
+    dropped = _drop(draft, config, "mujoco", open_mujoco)
+    if isinstance(dropped, Rejection) or not config.pose_drops or not dropped.drops[-1].drops:
+        return dropped
+    spread = check_distribution(
+        Subject(draft.solid, config.drop, _symmetry_axis(draft)),
+        open_mujoco,
+        engine="mujoco",
+        ground=ground_under(draft.solid, config.ground),
+        drops=config.pose_drops,
+        rng=item_rng(draft.request.seed, draft.request.item_id, "poses"),
+    )
+    return replace(dropped, checks=(*dropped.checks, spread))
 
 
 def drop_in_pybullet(draft: Draft, config: BatteryConfig) -> Draft | Rejection:

@@ -59,7 +59,7 @@ def verify_files(
     requests = make_requests(paths, options)
     store = Store(out / STORE)
     floors = measure_all_floors(DropConfig(), store, execute, observer)
-    battery = BatteryConfig(ground=GROUND, drop=DropConfig(), floors=floors)
+    battery = BatteryConfig(GROUND, DropConfig(), floors, pose_drops=options.pose_drops)
     items = [Item(request.item_id, request) for request in requests]
     outcomes = execute(verify_stages(battery), items, store, observer=observer)
     judged = _drafts(requests, verify_stages(battery), store)
