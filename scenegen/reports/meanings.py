@@ -46,8 +46,8 @@ MEANINGS: dict[str, str] = {
     "friction that was declared.",
     "D11": "With half the time step it rests in the same pose: the result is physics, and no artefact of the step.",
     "D12": "Rest poses that one engine found hold in the other: the object behaves alike in both.",
-    "D13": "How often random drops end in each stable pose, against a body that rolls without speed. One that bounces ends "
-    "more often in its most stable poses; for information.",
+    "D13": "How often random drops end in each stable pose, against a body that rolls without speed. One that "
+    "bounces ends more often in its most stable poses; for information.",
     "D14": "The engine raised no warning, lost no contact and stayed finite.",
     "X1": "The MJCF file, loaded by MuJoCo, holds what was verified: bodies, mass, hulls and contact settings.",
     "X2": "The URDF file, loaded by PyBullet, holds what was verified: bodies, mass and hulls.",
