@@ -44,6 +44,8 @@ class HoldConfig:
     """Material of the floor."""
     rounds: int = 8
     """Times that failing objects are replaced before the component is given up [1]."""
+    relaxations: int = 4
+    """Times that a component that creeps is judged again from where it has come [1]."""
     coarse_step: float = 2.0
     """Time step while objects are poured, over that of the verdict [1]."""
     place: PlaceConfig = field(default_factory=PlaceConfig)
@@ -109,8 +111,8 @@ def hold_component(request: ComponentRequest, config: HoldConfig) -> HeldCompone
         if request.pour is not None:
             objects, reasons = _pour(request, objects, config, rng, lost=reasons, first=number == 0)
         if not reasons:
-            objects, reasons, evidence = _judge(request, objects, config)
-            if evidence is not None and not reasons:
+            objects, reasons, evidence = _hold_still(request, objects, config)
+            if evidence is not None:
                 return _held(request, objects, evidence, replaced)
         replaced += [f"{name}: {reason}" for name, reason in sorted(reasons.items())]
         if request.pour is None:
@@ -216,13 +218,33 @@ def _after(objects: list[SceneObject], end: Settled, job: Job | None) -> tuple[l
     return rested, lost
 
 
-def _judge(
+def _hold_still(
     request: ComponentRequest, objects: list[SceneObject], config: HoldConfig
 ) -> tuple[list[SceneObject], dict[str, str], _Evidence | None]:
+    """Judge a component; where it creeps, let it, and judge it again from there.
+
+    Returns:
+        The objects at rest, those that fail and why, and the evidence where none fails.
+    """
+    reasons: dict[str, str] = {}
+    for _ in range(1 + config.relaxations if request.relax else 1):
+        rested, later, reasons, evidence = _judge(request, objects, config)
+        if evidence is not None and not reasons:
+            return rested, {}, evidence
+        if evidence is None:
+            return rested, reasons, None
+        objects = later
+    return objects, reasons, None
+
+
+def _judge(
+    request: ComponentRequest, objects: list[SceneObject], config: HoldConfig
+) -> tuple[list[SceneObject], list[SceneObject], dict[str, str], _Evidence | None]:
     """Let a component relax among all its furniture, then verify it with sleep off from rest.
 
     Returns:
-        The objects at rest, those that fail and why, and the evidence (none where it did not come to that).
+        The objects at rest, and after the verification; those that fail and why; and the evidence (none where it did
+        not come to that).
     """
     furniture = [one.placement(config.models) for one in request.fixtures]
     ground = find_material(config.ground)
@@ -235,16 +257,17 @@ def _judge(
                 engine.close()
             objects, lost = _after(objects, end, request.pour)
             if lost:
-                return objects, lost, None
+                return objects, objects, lost, None
         world = make_world(furniture, objects, ground)
         corners = {one.name: shell_points(one.asset) for one in objects}
         engine = TrackedEngine(open_mujoco(world), corners, config.checks.sample_seconds)
         try:
             checks = verify_scene(world, engine, config.checks)
+            state = engine.state()
         finally:
             engine.close()
     except EngineError as error:  # the state is no longer a number
-        return objects, {one.name: str(error) for one in objects}, None
+        return objects, objects, {one.name: str(error) for one in objects}, None
     failing = failing_objects(checks) & {one.name for one in objects}
     bad = [check for check in checks if check.verdict in (Verdict.FAIL, Verdict.UNDECIDED)]
     if bad and not failing:  # a check of the whole: nobody can be named, so that all are
@@ -253,7 +276,8 @@ def _judge(
         name: "; ".join(check.describe() for check in bad if name in check.body.split(" and ") or not check.body)
         for name in sorted(failing)
     }
-    return objects, reasons, _Evidence(checks, engine.swept, engine.most_contacts)
+    later = [one.at(state.pose(one.name)) for one in objects] if np.isfinite(state.positions).all() else objects
+    return objects, later, reasons, _Evidence(checks, engine.swept, engine.most_contacts)
 
 
 def _whole(box: np.ndarray) -> Region:

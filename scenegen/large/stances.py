@@ -50,7 +50,10 @@ class StanceConfig:
     plate_thickness: float = 0.05
     """Thickness of the plate that stands for a board [m]."""
     settle: SettleConfig = field(default_factory=lambda: SettleConfig(longest=3.0, quiet_time=0.2))
-    checks: SceneCheckConfig = field(default_factory=SceneCheckConfig)
+    checks: SceneCheckConfig = field(
+        default_factory=lambda: SceneCheckConfig(drift_share=0.005, drift_floor=5e-4, tilt=float(np.deg2rad(0.5)))
+    )
+    """Half of what a scene may drift and turn: a stance is used many times, at any heading."""
 
 
 @dataclass(frozen=True, eq=False)
