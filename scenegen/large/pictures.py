@@ -55,7 +55,7 @@ def _draw(
     ]
     assets = {member.folder: read_asset(root, member.folder) for member in members}
     objects += _object_shapes(members, assets)
-    camera = frame_camera(world_bounds(objects), direction=direction, width=1600, height=1067)
+    camera = frame_camera(world_bounds(objects), direction=direction, width=1200, height=800)
     return save_png(render(objects, camera, config=config).color, path)
 
 
