@@ -338,8 +338,9 @@ def _check_scenes(config: RunConfig, source: str) -> None:
             raise ConfigError(f"{source}: two scenes are named {name!r}; each becomes a folder of its own")
     for number, scene in enumerate(config.scenes):
         where = f"{source}: scenes.{number}"
-        if isinstance(scene, LargeSceneConfig):
-            continue  # the room that they need is reckoned from the assets, before anything is settled
+        if isinstance(scene, (WarehouseScene, ToteGridScene, FloorClutterScene)):
+            _check_large(scene, where)
+            continue
         try:
             layout = make_layout(scene.options)
         except (PhysicsError, SceneError) as error:
@@ -353,3 +354,13 @@ def _check_scenes(config: RunConfig, source: str) -> None:
                 f"{where}.objects is {scene.objects}, which no {scene.layout} of {room} can hold, however small "
                 "they are; ask for fewer, or enlarge it under 'options'"
             )
+
+
+def _check_large(scene: WarehouseScene | ToteGridScene | FloorClutterScene, where: str) -> None:
+    """Refuse furniture that cannot be, and more objects than fit however small they are."""
+    from scenegen.large.layouts import Demand, plan_floor
+
+    try:  # how much room the objects take is known when they are there
+        plan_floor(scene.options, scene.objects, Demand(PlaceConfig().gap ** 2, 0.0), packing=1.0)
+    except (PhysicsError, SceneError) as error:
+        raise ConfigError(f"{where}.options: {error}") from error

@@ -1,6 +1,7 @@
 """Large scenes: the same on any executor, complete, exact; refused before they start."""
 
 import functools
+import re
 
 import mujoco
 import numpy as np
@@ -11,7 +12,8 @@ from large_scene import SMALL_WAREHOUSE, compose, require, run_here, write_asset
 
 from physics.check import Verdict, overall_verdict
 from physics.pose import Pose
-from scenegen.errors import SceneError
+from scenegen.config import read_config
+from scenegen.errors import ConfigError, SceneError
 from scenegen.large.compose import check_size
 from scenegen.large.delivered import check_delivered
 from scenegen.large.exactness import measure_exactness
@@ -155,6 +157,25 @@ def test_a_family_that_is_not_there_is_named(root, folders):
 def test_impossible_shares_are_refused(fields):
     with pytest.raises(SceneError, match=r"expected|add up"):
         ShareConfig(**fields)
+
+
+@pytest.mark.parametrize(
+    ("scene", "words"),
+    [
+        ("layout: warehous, objects: 50", "Did you mean 'warehouse'"),
+        ("layout: warehouse, objects: 30000", "expected a value <= 20000"),
+        ("layout: warehouse, objects: 50, options: {mix: {familys: {}}}", "Did you mean 'families'"),
+        ("layout: warehouse, objects: 500, options: {bays: 0}", "raise options.bays to"),
+        ("layout: warehouse, objects: 50, options: {bays_per_row: 0}", "expected >= 1"),
+        ("layout: tote_grid, objects: 50, options: {objects_per_bin: 0}", "expected >= 1"),
+        ("layout: tote_grid, objects: 50, options: {bin_material: plywod}", "plywod"),
+        ("layout: floor_clutter, objects: 50, options: {tile: 0.0}", "no room for one"),
+    ],
+)
+def test_a_configuration_that_cannot_be_is_refused(scene, words):
+    text = f"name: x\nobjects: [{{families: all, count: 1}}]\nscenes: [{{name: a, {scene}}}]\n"
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        read_config(text)
 
 
 # ---- whole scenes ---------------------------------------------------------------------------------------------

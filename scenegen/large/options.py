@@ -105,6 +105,10 @@ class WarehouseConfig:
     shares: ShareConfig = field(default_factory=ShareConfig)
     mix: MixConfig = field(default_factory=MixConfig)
 
+    def __post_init__(self) -> None:
+        if self.bays_per_row < 1:
+            raise SceneError(f"bays_per_row is {self.bays_per_row}, expected >= 1")
+
 
 @dataclass(frozen=True)
 class ToteGridConfig:
@@ -119,6 +123,10 @@ class ToteGridConfig:
     objects_per_bin: int = 9
     """Objects in one tote [1]."""
     mix: MixConfig = field(default_factory=MixConfig)
+
+    def __post_init__(self) -> None:
+        if self.objects_per_bin < 1:
+            raise SceneError(f"objects_per_bin is {self.objects_per_bin}, expected >= 1")
 
 
 @dataclass(frozen=True)
