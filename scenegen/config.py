@@ -23,6 +23,7 @@ from scenegen.assets.library import find_assets
 from scenegen.config_records import nearest, read_record
 from scenegen.config_text import apply_override, kind_of, parse_text
 from scenegen.errors import ConfigError, SceneError
+from scenegen.large.options import FloorClutterConfig, ToteGridConfig, WarehouseConfig
 from scenegen.pipeline.stage import Resources, Stage
 from scenegen.scenes.layouts import BinConfig, ShelfConfig, TabletopConfig, make_layout
 from scenegen.scenes.place import KeepOut, PlaceConfig
@@ -32,6 +33,9 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)]
 Count = Annotated[int, Field(ge=1)]
+
+MOST_OBJECTS = 20_000
+"""Objects in one scene [1]; the broad phase of MuJoCo takes memory by their square."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,45 @@ class ShelfScene(SceneConfig):
     options: ShelfConfig = field(default_factory=ShelfConfig)
 
 
-AnyScene = Annotated[TabletopScene | BinScene | ShelfScene, Field(discriminator="layout")]
+@dataclass(frozen=True, kw_only=True)
+class LargeSceneConfig:
+    """A scene of up to thousands of the certified objects, verified by components."""
+
+    name: Name
+    objects: Annotated[int, Field(ge=1, le=MOST_OBJECTS)]
+    """Objects in the scene [1]."""
+    sleeping: bool = False
+    """Whether `scene.xml` starts with all objects asleep."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarehouseScene(LargeSceneConfig):
+    """Aisles of racks, with bins and objects on their boards."""
+
+    layout: Literal["warehouse"]
+    options: WarehouseConfig = field(default_factory=WarehouseConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToteGridScene(LargeSceneConfig):
+    """Totes side by side on the floor."""
+
+    layout: Literal["tote_grid"]
+    options: ToteGridConfig = field(default_factory=ToteGridConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FloorClutterScene(LargeSceneConfig):
+    """Objects strewn over the floor."""
+
+    layout: Literal["floor_clutter"]
+    options: FloorClutterConfig = field(default_factory=FloorClutterConfig)
+
+
+AnyScene = Annotated[
+    TabletopScene | BinScene | ShelfScene | WarehouseScene | ToteGridScene | FloorClutterScene,
+    Field(discriminator="layout"),
+]
 
 
 @dataclass(frozen=True)
@@ -298,6 +340,9 @@ def _check_scenes(config: RunConfig, source: str) -> None:
             raise ConfigError(f"{source}: two scenes are named {name!r}; each becomes a folder of its own")
     for number, scene in enumerate(config.scenes):
         where = f"{source}: scenes.{number}"
+        if isinstance(scene, (WarehouseScene, ToteGridScene, FloorClutterScene)):
+            _check_large(scene, where)
+            continue
         try:
             layout = make_layout(scene.options)
         except (PhysicsError, SceneError) as error:
@@ -311,3 +356,13 @@ def _check_scenes(config: RunConfig, source: str) -> None:
                 f"{where}.objects is {scene.objects}, which no {scene.layout} of {room} can hold, however small "
                 "they are; ask for fewer, or enlarge it under 'options'"
             )
+
+
+def _check_large(scene: WarehouseScene | ToteGridScene | FloorClutterScene, where: str) -> None:
+    """Refuse furniture that cannot be, and more objects than fit however small they are."""
+    from scenegen.large.layouts import Demand, plan_floor
+
+    try:  # how much room the objects take is known when they are there
+        plan_floor(scene.options, scene.objects, Demand(PlaceConfig().gap ** 2, 0.0), packing=1.0)
+    except (PhysicsError, SceneError) as error:
+        raise ConfigError(f"{where}.options: {error}") from error

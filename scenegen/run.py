@@ -19,8 +19,11 @@ from scenegen.assets.library import take_assets
 from scenegen.assets.manifest import RejectionRow, write_manifest, write_rejections
 from scenegen.assets.package import STAGED
 from scenegen.assets.publish import PublishConfig, PublishedAsset, find_damage
-from scenegen.config import ExecutorConfig, RunConfig, configure_stages
+from scenegen.config import ExecutorConfig, LargeSceneConfig, RunConfig, configure_stages
 from scenegen.errors import ScenegenError
+from scenegen.large.compose import LargePlan
+from scenegen.large.export import ExportConfig
+from scenegen.large.make import make_large
 from scenegen.pipeline.observer import Observer
 from scenegen.pipeline.outcomes import keep_outcomes
 from scenegen.pipeline.stage import Finished, Item, Outcome, Rejected, Stage
@@ -325,12 +328,32 @@ def make_scenes(
     if not config.scenes:
         return {}
     folders = tuple(sorted({asset.folder for asset in assets}))
+    small = make_small_scenes(config, folders, out, store, execute, observer)
+    outcomes: dict[str, Outcome] = {}
+    for scene in config.scenes:
+        if isinstance(scene, LargeSceneConfig):
+            plan = LargePlan(scene.name, scene.layout, scene.options, scene.objects, config.seed)
+            outcomes[scene.name] = make_large(
+                plan, folders, str(out.absolute()), store, execute, observer, export=ExportConfig(scene.sleeping)
+            )
+        else:
+            outcomes[scene.name] = small[scene.name]
+    return outcomes
+
+
+def make_small_scenes(
+    config: RunConfig, folders: tuple[str, ...], out: Path, store: Store, execute: Execute, observer: Observer
+) -> dict[str, Outcome]:
+    """Make the scenes that are settled as one model, in both engines."""
+    scenes = [scene for scene in config.scenes if not isinstance(scene, LargeSceneConfig)]
+    if not scenes:
+        return {}
     stage = Stage(
         SCENE, "scenegen.scenes.publish:publish_scene", SceneRequest, PublishedScene,
         SceneStageConfig(str(out.absolute())), code_digest(), deadline_s=1200.0,
     )  # fmt: skip
     items = []
-    for scene in config.scenes:
+    for scene in scenes:
         plan = ScenePlan(scene.name, scene.layout, scene.options, scene.objects, config.seed, scene.keep_outs)
         items.append(Item(scene.name, SceneRequest(plan, folders)))
     return execute(configure_stages([stage], config.executor), items, store, observer=observer)

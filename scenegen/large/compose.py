@@ -1,0 +1,461 @@
+"""The driver of a large scene: plan, stances, fill, components, merges, samples; until nothing is left unproven."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import psutil
+
+from physics.check import Check, Verdict
+from physics.model import Model
+from scenegen.errors import SceneError
+from scenegen.large.component import ComponentRequest, HeldComponent, HoldConfig
+from scenegen.large.fill import Choice, Group, Member, fill_cell
+from scenegen.large.floor import Fixture, FloorPlan, Job
+from scenegen.large.layouts import Demand, plan_floor
+from scenegen.large.near import BoxIndex, candidate_pairs, join
+from scenegen.large.options import FloorClutterConfig, LargeLayoutConfig, MixConfig, WarehouseConfig
+from scenegen.large.pool import choose_assets, read_asset, shell_points, shell_volume, weigh_assets
+from scenegen.large.reach import Reach, may_touch, reach_at
+from scenegen.large.stances import BARE_FLOOR, AssetStances, Stance, StanceConfig, StanceRequest
+from scenegen.pipeline.observer import Observer
+from scenegen.pipeline.stage import Finished, Item, Outcome, Rejected, Rejection, Stage
+from scenegen.pipeline.store import Store
+from scenegen.provenance import code_digest, item_rng
+from scenegen.scenes.place import PlaceConfig
+from scenegen.scenes.scene import SceneAsset
+
+Execute = Callable[..., dict[str, Outcome]]
+"""An executor: (stages, items, store, *, observer) -> outcomes."""
+
+MOST_BODIES = 2**16 - 1
+"""Bodies that MuJoCo can number in a pair [1]."""
+BYTES_PER_HULL = 5000
+"""Memory of one collision geom while the model is compiled; 4 kB were measured on 2,000 objects of 37 hulls [byte]."""
+BYTES_PER_PAIR = 4
+"""Two arrays of N (N - 1) / 2 integers of the broad phase [byte]."""
+
+
+@dataclass(frozen=True, eq=False)
+class LargePlan:
+    """What a large scene should hold."""
+
+    name: str
+    layout: str
+    """Name of the layout, for the record."""
+    options: LargeLayoutConfig
+    objects: int
+    """Objects in the scene [1]."""
+    seed: int
+
+
+@dataclass(frozen=True)
+class LargeConfig:
+    """How large scenes are made and judged."""
+
+    ground: str = "concrete"
+    """Material of the floor."""
+    packing: float = 0.4
+    """Share of a bin that the convex hulls of poured objects may fill [1]."""
+    margin: float = 0.004
+    """Objects of different components stay at least so far apart at all times of their verification [m]."""
+    surround: float = 0.1
+    """How far around a component furniture is taken into its model [m]."""
+    sample_share: float = 0.05
+    """Share of the objects that stand alone that are also verified where they stand [1]."""
+    merges: int = 6
+    """Times that components that came too close are merged and judged again, before the scene is given up [1]."""
+    place: PlaceConfig = field(default_factory=PlaceConfig)
+
+
+@dataclass(frozen=True, eq=False)
+class LargeScene:
+    """A scene whose components are all verified."""
+
+    name: str
+    layout: str
+    seed: int
+    models: dict[str, Model]
+    """Furniture by kind."""
+    fixtures: tuple[Fixture, ...]
+    members: tuple[Member, ...]
+    """Objects, in order of their names."""
+    components: tuple[str, ...]
+    """Component of each object; empty where it stands alone."""
+    ground: str
+    contacts: int
+    """Most contacts of all components and of what stands alone, added up [1]."""
+    checks: tuple[Check, ...]
+    """Of each kind the worst in any component."""
+    replaced: tuple[str, ...]
+    """Objects that were taken out, and why."""
+    merged: tuple[str, ...]
+    """Components that came too close to each other and were judged again as one."""
+    counts: dict[str, int]
+    """Objects alone, in components; components; largest component; objects verified on the spot."""
+
+
+@dataclass(eq=False)
+class _Held:
+    """Progress of one scene: what is proven so far."""
+
+    alone: dict[str, tuple[Member, Stance]]
+    components: dict[str, HeldComponent] = field(default_factory=dict)
+    replaced: list[str] = field(default_factory=list)
+    merged: list[str] = field(default_factory=list)
+
+
+class _Refused(Exception):
+    """A part of the scene could not be made; carries the rejection."""
+
+    def __init__(self, rejection: Rejection):
+        super().__init__(rejection.message)
+        self.rejection = rejection
+
+
+def compose_large(
+    plan: LargePlan,
+    folders: Sequence[str],
+    root: str,
+    store: Store,
+    execute: Execute,
+    observer: Observer,
+    config: LargeConfig,
+) -> LargeScene | Rejection:
+    """Make a large scene of certified assets; see the module.
+
+    Args:
+        plan: What to make.
+        folders: Folders of the certified assets, relative to the output folder.
+        root: Output folder of the run.
+        store: Where stage results are kept.
+        execute: Executor of the stages.
+        observer: Is told what happens.
+        config: Rules and limits.
+
+    Raises:
+        ScenegenError: The store cannot be written, or an executor is broken.
+    """
+    composer = _Composer(plan, [read_asset(root, folder) for folder in folders], root, store, execute, observer, config)
+    try:
+        return composer.compose()
+    except SceneError as error:
+        return Rejection("scene", "does not fit", float("nan"), None, "", str(error))
+    except _Refused as refused:
+        return refused.rejection
+
+
+def measure_demand(standing: Sequence[SceneAsset], poured: Sequence[SceneAsset], gap: float) -> Demand:
+    """Return the room that an object takes on average."""
+    areas = []
+    for asset in standing:
+        poses = asset.rest_poses or ()
+        spans = [np.ptp(pose.apply(shell_points(asset)), axis=0)[:2] + gap for pose in poses]
+        areas += [float(np.prod(span)) for span in spans]
+    volumes = [shell_volume(asset) for asset in poured]
+    return Demand(float(np.mean(areas)) if areas else 0.01, float(np.mean(volumes)) if volumes else 0.0)
+
+
+class _Composer:
+    """One large scene in the making."""
+
+    def __init__(
+        self,
+        plan: LargePlan,
+        assets: Sequence[SceneAsset],
+        root: str,
+        store: Store,
+        execute: Execute,
+        observer: Observer,
+        config: LargeConfig,
+    ):
+        self.plan, self.root, self.config = plan, root, config
+        self._assets, self._store, self._execute, self._observer = assets, store, execute, observer
+
+    def compose(self) -> LargeScene:
+        """Return the scene, or raise why there is none."""
+        options, mix = self.plan.options, self.plan.options.mix
+        poured = () if isinstance(options, FloorClutterConfig) else choose_assets(self._assets, mix, mix.largest_poured)
+        standing = self._standing(mix)
+        demand = measure_demand(standing, poured, self.config.place.gap)
+        floor = plan_floor(options, self.plan.objects, demand, packing=self.config.packing)
+        check_size(floor, [*standing, *poured])
+        self._hold = HoldConfig(
+            self.root, floor.models, tuple(asset.folder for asset in poured), weigh_assets(poured, mix),
+            ground=self.config.ground, place=self.config.place,
+        )  # fmt: skip
+        self._fixtures = floor.fixtures
+        boxes = [one.bounds(floor.models) for one in self._fixtures]
+        self._index = BoxIndex(np.array(boxes).reshape(-1, 2, 3))
+        groups = self._fill(floor, self._stances(standing, mix) if standing else None)
+        held = self._begin(floor, groups)
+        self._merge(held)
+        sampled = self._sample(held)
+        return self._scene(floor, held, sampled)
+
+    # ---- what stands ------------------------------------------------------------------------------------------
+
+    def _standing(self, mix: MixConfig) -> tuple[SceneAsset, ...]:
+        options = self.plan.options
+        if not isinstance(options, (WarehouseConfig, FloorClutterConfig)) or options.shares.poured == 1:
+            return ()
+        return tuple(asset for asset in choose_assets(self._assets, mix, mix.largest) if asset.rest_poses)
+
+    def _stances(self, standing: Sequence[SceneAsset], mix: MixConfig) -> Choice:
+        """Return the stances of all assets that stand, verified as stages."""
+        options = self.plan.options
+        support = options.material if isinstance(options, WarehouseConfig) else BARE_FLOOR
+        stacks = isinstance(options, (WarehouseConfig, FloorClutterConfig)) and options.shares.stacked > 0
+        config = StanceConfig(self.root, self.config.ground)
+        stage = Stage(
+            "stance",
+            "scenegen.large.stances:find_stances",
+            StanceRequest,
+            AssetStances,
+            config,
+            code_digest(),
+            deadline_s=600.0,
+        )  # fmt: skip
+        items = [Item(f"stance_{asset.asset_id}", StanceRequest(asset.folder, support, stacks)) for asset in standing]
+        found = self._run(stage, items)
+        stances: list[Stance] = []
+        weights: list[float] = []
+        for asset, weight, item in zip(standing, weigh_assets(standing, mix), items, strict=True):
+            one: AssetStances = found[item.id]
+            for reason in one.refused:
+                self._observer.noted(f"{asset.folder}: does not stand on {support}: {reason}")
+            for stance in one.stances:
+                stances.append(stance)
+                weights.append(float(weight) / len(one.stances))
+        if not stances:
+            raise SceneError(f"none of {len(standing)} assets holds still on {support}; see the notes of the run")
+        return Choice(tuple(stances), np.array(weights))
+
+    def _fill(self, floor: FloorPlan, choice: Choice | None) -> list[Group]:
+        """Return what stands in all cells; each cell draws from a generator of its own."""
+        if choice is None:
+            return []
+        groups: list[Group] = []
+        for cell in floor.cells:
+            rng = item_rng(self.plan.seed, f"{self.plan.name}/{cell.name}", "fill")
+            groups += fill_cell(cell, choice, rng, self.config.place)
+        return groups
+
+    # ---- components -------------------------------------------------------------------------------------------
+
+    def _begin(self, floor: FloorPlan, groups: Sequence[Group]) -> _Held:
+        """Settle and verify bins, stacks, and what stands too close to each other; the rest stands alone."""
+        members = [(member, group) for group in groups for member in group.members]
+        reaches = [self._reach(member) for member, _ in members]
+        links = self._links(reaches)
+        rows = {id(member): row for row, (member, _) in enumerate(members)}
+        for group in groups:
+            links += [(rows[id(group.members[0])], rows[id(other)]) for other in group.members[1:]]
+        held = _Held({})
+        requests: list[ComponentRequest] = []
+        for numbers in join(len(members), links):
+            if len(numbers) == 1:
+                member, group = members[numbers[0]]
+                held.alone[member.name] = (member, group.stance)
+            else:
+                requests.append(self._request([members[row][0] for row in numbers]))
+        requests += [self._pour_request(job) for cell in floor.cells for job in cell.jobs if job.poured]
+        self._observer.noted(
+            f"{self.plan.name}: {floor.objects} objects in {len(floor.cells)} cells: {len(held.alone)} stand alone, "
+            f"{floor.objects - len(held.alone)} in {len(requests)} components"
+        )
+        self._enter(held, requests)
+        return held
+
+    def _merge(self, held: _Held) -> None:
+        """Merge components that came too close to anything, and judge them again; until none does."""
+        for _ in range(self.config.merges):
+            clusters = self._clashes(held)
+            if not clusters:
+                return
+            requests = []
+            for names in clusters:
+                members = [member for name in names for member in self._release(held, name)]
+                requests.append(self._request(sorted(members, key=lambda one: one.name), suffix="_merged"))
+                held.merged.append(f"{requests[-1].name}: {' and '.join(names)}")
+                self._observer.noted(f"{self.plan.name}: merged {held.merged[-1]}")
+            self._enter(held, requests)
+        raise _Refused(
+            Rejection(
+                "scene", "components kept meeting", float(len(held.merged)), float(self.config.merges), "1",
+                f"after {self.config.merges} rounds of merging, components still came within {self.config.margin} m of "
+                f"each other: {'; '.join(held.merged[-3:])}",
+            )
+        )  # fmt: skip
+
+    def _clashes(self, held: _Held) -> list[list[str]]:
+        """Return the groups of components, or objects that stand alone, that may touch; and those that escaped."""
+        owners: list[str] = []
+        reaches: list[Reach] = []
+        for name, (member, _) in held.alone.items():
+            owners.append(name)
+            reaches.append(self._reach(member))
+        for name, component in held.components.items():
+            for member, swept in zip(component.members, component.swept, strict=True):
+                owners.append(name)
+                reaches.append(self._reach(member, swept))
+        names = list(dict.fromkeys(owners))
+        row = {name: number for number, name in enumerate(names)}
+        links = [(row[owners[a]], row[owners[b]]) for a, b in self._links(reaches, owners)]
+        escaped = {name for name, component in held.components.items() if component.escaped}
+        clusters = [[names[number] for number in numbers] for numbers in join(len(names), links)]
+        return [cluster for cluster in clusters if len(cluster) > 1 or cluster[0] in escaped]
+
+    def _links(self, reaches: Sequence[Reach], owners: Sequence[str] | None = None) -> list[tuple[int, int]]:
+        """Return the pairs of objects that may touch; of different owners, where owners are given."""
+        margin = self.config.margin
+        boxes = np.array([one.box for one in reaches]).reshape(-1, 2, 3)
+        grown = boxes + np.array([[-margin], [margin]])
+        return [
+            (a, b)
+            for a, b in candidate_pairs(grown)
+            if (owners is None or owners[a] != owners[b]) and may_touch(reaches[a], reaches[b], margin)
+        ]
+
+    def _enter(self, held: _Held, requests: Sequence[ComponentRequest]) -> None:
+        """Run components as stages and enter what they found."""
+        for one in self._judge(requests):
+            held.components[one.name] = one
+            held.replaced += one.replaced
+
+    def _judge(self, requests: Sequence[ComponentRequest]) -> list[HeldComponent]:
+        if not requests:
+            return []
+        stage = Stage(
+            "component", "scenegen.large.component:hold_component", ComponentRequest, HeldComponent, self._hold,
+            code_digest(), deadline_s=3600.0,
+        )  # fmt: skip
+        found = self._run(stage, [Item(request.name, request) for request in requests])
+        return [found[request.name] for request in requests]
+
+    def _run(self, stage: Stage, items: Sequence[Item]) -> dict[str, Any]:
+        """Return the record of every item by its name.
+
+        Raises:
+            _Refused: One of them ended otherwise.
+        """
+        outcomes = self._execute([stage], items, self._store, observer=self._observer)
+        records = {}
+        for item in items:
+            outcome = outcomes[item.id]
+            if isinstance(outcome, Finished):
+                records[item.id] = outcome.record
+            elif isinstance(outcome, Rejected):
+                raise _Refused(outcome.rejection)
+            else:
+                raise _Refused(
+                    Rejection("scene", f"stage {stage.name} failed", 1.0, 0.0, "1", f"{item.id}: {outcome.stderr}")
+                )
+        return records
+
+    def _release(self, held: _Held, name: str) -> tuple[Member, ...]:
+        """Take a component, or an object that stood alone, out of what is proven; return its objects."""
+        if name in held.alone:
+            return (held.alone.pop(name)[0],)
+        return held.components.pop(name).members
+
+    def _request(self, members: Sequence[Member], *, suffix: str = "", relax: bool = True) -> ComponentRequest:
+        boxes = np.array([self._reach(member).box for member in members])
+        box = np.stack([boxes[:, 0].min(axis=0), boxes[:, 1].max(axis=0)])
+        name = f"{self.plan.name}_{members[0].name}{suffix}"
+        return self._boxed(name, tuple(members), box, None, relax)
+
+    def _pour_request(self, job: Job) -> ComponentRequest:
+        container = next(one for one in self._fixtures if one.name == job.container)
+        return self._boxed(f"{self.plan.name}_{job.name}", (), container.bounds(self._hold.models), job, True)
+
+    def _boxed(
+        self, name: str, members: tuple[Member, ...], box: np.ndarray, pour: Job | None, relax: bool
+    ) -> ComponentRequest:
+        """Return a request that knows all furniture around its box."""
+        box = box + np.array([[-self.config.surround], [self.config.surround]])
+        fixtures = tuple(self._fixtures[number] for number in self._index.overlapping(box))
+        return ComponentRequest(name, self.plan.seed, members, fixtures, box, pour, relax)
+
+    def _reach(self, member: Member, swept: np.ndarray | None = None) -> Reach:
+        return reach_at(read_asset(self.root, member.folder), member.X_WB, swept)
+
+    # ---- evidence ---------------------------------------------------------------------------------------------
+
+    def _sample(self, held: _Held) -> list[HeldComponent]:
+        """Verify a share of what stands alone exactly where it stands."""
+        names = sorted(held.alone)
+        count = min(len(names), int(np.ceil(self.config.sample_share * len(names))))
+        rng = item_rng(self.plan.seed, self.plan.name, "sample")
+        chosen = sorted(rng.choice(len(names), size=count, replace=False).tolist()) if count else []
+        return self._judge(
+            [self._request([held.alone[names[number]][0]], suffix="_sample", relax=False) for number in chosen]
+        )
+
+    def _scene(self, floor: FloorPlan, held: _Held, sampled: Sequence[HeldComponent]) -> LargeScene:
+        owners = {member.name: (member, "") for member, _ in held.alone.values()}
+        for name, component in held.components.items():
+            owners |= {member.name: (member, name) for member in component.members}
+        if len(owners) != self.plan.objects:
+            raise SceneError(
+                f"{self.plan.name}: {self.plan.objects} objects were asked for and {len(owners)} are there: "
+                "this is a mistake of the program"
+            )
+        used = {id(stance): stance for _, stance in held.alone.values()}
+        judged = [(one.name, one.checks) for one in (*held.components.values(), *sampled)]
+        judged += [(stance.folder, stance.checks) for stance in used.values()]
+        contacts = sum(one.contacts for one in held.components.values())
+        contacts += sum(stance.contacts for _, stance in held.alone.values())
+        ordered = [owners[name] for name in sorted(owners)]
+        sizes = [len(one.members) for one in held.components.values()]
+        counts = {
+            "alone": len(held.alone), "in_components": sum(sizes), "components": len(sizes),
+            "largest_component": max(sizes, default=0), "sampled": len(sampled), "stances": len(used),
+        }  # fmt: skip
+        return LargeScene(
+            self.plan.name, self.plan.layout, self.plan.seed, floor.models, floor.fixtures,
+            tuple(member for member, _ in ordered), tuple(owner for _, owner in ordered), self.config.ground, contacts,
+            worst_checks(judged), tuple(held.replaced), tuple(held.merged), counts,
+        )  # fmt: skip
+
+
+def worst_checks(judged: Sequence[tuple[str, Sequence[Check]]]) -> tuple[Check, ...]:
+    """Return of each kind of check the one that is worst against its limit; its body says where it was."""
+    worst: dict[tuple[str, str], Check] = {}
+    for where, checks in judged:
+        for check in checks:
+            key = (check.id, check.name)
+            if key not in worst or _severity(check) > _severity(worst[key]):
+                worst[key] = replace(check, body=f"{where}: {check.body}" if check.body else where)
+    return tuple(worst[key] for key in sorted(worst))
+
+
+def _severity(check: Check) -> tuple[int, float]:
+    order = (Verdict.PASS, Verdict.WARN, Verdict.UNDECIDED, Verdict.FAIL)
+    return order.index(check.verdict), check.value / check.limit if check.limit else check.value
+
+
+def check_size(floor: FloorPlan, assets: Sequence[SceneAsset]) -> None:
+    """Refuse what MuJoCo or this machine cannot hold, before anything is computed.
+
+    Raises:
+        SceneError: Too many bodies, or too little free memory for the model of the whole scene (says how much).
+    """
+    bodies = floor.objects + len(floor.fixtures)
+    if bodies > MOST_BODIES:
+        raise SceneError(
+            f"{floor.objects} objects and {len(floor.fixtures)} pieces of furniture are more than the {MOST_BODIES} "
+            "bodies that MuJoCo's broad phase can number; ask for fewer objects, or make several scenes"
+        )
+    hulls = float(np.mean([len(asset.model.root.hulls) for asset in assets]))
+    needed = int(BYTES_PER_HULL * hulls * floor.objects + BYTES_PER_PAIR * bodies**2)
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise SceneError(
+            f"{floor.objects} objects of {hulls:.0f} hulls need about {needed / 2**30:.1f} GiB to be loaded as one "
+            f"model, and {free / 2**30:.1f} GiB are free; ask for at most "
+            f"{int(floor.objects * free / needed)}, choose assets of fewer hulls, or take a larger machine"
+        )
