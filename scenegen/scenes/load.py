@@ -146,7 +146,7 @@ def _restore(record: dict[str, Any], folder: Path) -> Scene:
         tuple(objects),
         find_material(record["ground"]),
         tuple(KeepOut(tuple(zone["lower"]), tuple(zone["upper"])) for zone in record["keep_outs"]),
-        tuple(Check(**{key: value for key, value in row.items() if key != "verdict"}) for row in record["checks"]),
+        tuple(_check(row) for row in record["checks"]),
         tuple(SceneEvent(**row) for row in record["events"]),
         tuple((row["name"], row["version"]) for row in record["engines"]),
         tuple(record["limits_of_engines"]),
@@ -156,3 +156,8 @@ def _restore(record: dict[str, Any], folder: Path) -> Scene:
 
 def _pose(row: dict[str, Any]) -> Pose:
     return Pose(np.array(row["position"]), np.array(row["quaternion"]))
+
+
+def _check(row: dict[str, Any]) -> Check:
+    """Return a check from its record, which leaves out what is not set; its verdict follows from the rest."""
+    return Check(**({"limit": None} | {key: value for key, value in row.items() if key != "verdict"}))
