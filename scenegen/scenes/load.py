@@ -160,4 +160,6 @@ def _pose(row: dict[str, Any]) -> Pose:
 
 def _check(row: dict[str, Any]) -> Check:
     """Return a check from its record, which leaves out what is not set; its verdict follows from the rest."""
-    return Check(**({"limit": None} | {key: value for key, value in row.items() if key != "verdict"}))
+    fields: dict[str, Any] = {"limit": None, **row}
+    fields.pop("verdict", None)
+    return Check(**fields)
