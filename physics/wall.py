@@ -50,7 +50,7 @@ def thinnest_wall(vertices: Float64[np.ndarray, "V 3"], faces: Int64[np.ndarray,
     size = float(np.ptp(vertices, axis=0).max())
     points, owner = _spread(np.stack([a, b, c], axis=1), twice, config.samples)
     directions = -normals[owner]
-    distance, hit = _first_hits(vertices, faces, points + config.start_depth * size * directions, directions, size)
+    distance, hit = first_hits(vertices, faces, points + config.start_depth * size * directions, directions, size)
     distance += config.start_depth * size
     facing = np.where(hit >= 0, np.einsum("ni,ni->n", directions, normals[hit]), -1.0)
     for ray in np.flatnonzero(facing <= 0):
@@ -84,7 +84,7 @@ def _spread(triangles: np.ndarray, areas: np.ndarray, count: int) -> tuple[np.nd
     return a + u[:, None] * (b - a) + v[:, None] * (c - a), owner
 
 
-def _first_hits(vertices, faces, origins, directions, size) -> tuple[np.ndarray, np.ndarray]:
+def first_hits(vertices, faces, origins, directions, size) -> tuple[np.ndarray, np.ndarray]:
     """Return distance [m] and face of the first hit of each ray, -1 for none."""
     from embreex.mesh_construction import TriangleMesh
     from embreex.rtcore_scene import EmbreeScene
