@@ -22,10 +22,13 @@ from physics.model import Body, Hull
 from physics.mutants import hull_mesh
 from physics.spoil_surface import largest_part, outer_face, pockets_of
 from physics.truth import box
+from physics.wall import spread_points
 
 LIMITS = HullErrorConfig()
 STEPS = 18
 """Halvings of a bisection: the dose is met within 1e-5 of the range [1]."""
+SAMPLES = 6000
+"""Points of a surface that are put together to patches [1]."""
 OCTAHEDRON = np.concatenate([np.eye(3), -np.eye(3)])
 
 
@@ -56,23 +59,29 @@ def too_many_hulls(body: Body, dose: float) -> Body:
 
 
 def too_many_vertices(body: Body, dose: float) -> Body:
-    """A hull whose edges are divided until it has as many vertices as the limit times the dose; its shape stays."""
+    """A hull whose faces are divided at their centres until it has as many vertices as the limit times the dose.
+
+    Its shape stays what it was.
+    """
     index = _largest_hull(body)
-    vertices, faces = list(body.hulls[index].mesh.vertices), [tuple(face) for face in body.hulls[index].mesh.faces]
-    for _ in range(round(dose * LIMITS.vertices_limit) - len(vertices)):
-        corners = np.array(vertices)[np.array(faces)]
-        sides = np.linalg.norm(np.roll(corners, -1, axis=1) - corners, axis=2)
-        face, side = np.unravel_index(int(sides.argmax()), sides.shape)
-        a, b = int(faces[face][side]), int(faces[face][(side + 1) % 3])
-        vertices.append((vertices[a] + vertices[b]) / 2)
-        new, divided = len(vertices) - 1, []
-        for one in faces:
-            if a in one and b in one:
-                divided += [tuple(new if v == a else v for v in one), tuple(new if v == b else v for v in one)]
-            else:
-                divided.append(one)
-        faces = divided
-    return _with_hull(body, index, Mesh(np.array(vertices), np.array(faces, dtype=np.int32)))
+    mesh = body.hulls[index].mesh
+    vertices = [np.array(vertex) for vertex in mesh.vertices]
+    queue: list[tuple[float, tuple[int, int, int]]] = []
+
+    def push(a: int, b: int, c: int) -> None:
+        area = np.linalg.norm(np.cross(vertices[b] - vertices[a], vertices[c] - vertices[a]))
+        heapq.heappush(queue, (-float(area), (a, b, c)))
+
+    for a, b, c in mesh.faces.tolist():
+        push(a, b, c)
+    for new in range(len(vertices), round(dose * LIMITS.vertices_limit)):
+        _, (a, b, c) = heapq.heappop(queue)
+        vertices.append((vertices[a] + vertices[b] + vertices[c]) / 3)
+        push(a, b, new)
+        push(b, c, new)
+        push(c, a, new)
+    faces = np.array([face for _, face in queue], dtype=np.int32)
+    return _with_hull(body, index, Mesh(np.array(vertices), faces))
 
 
 def dented_hull(body: Body, dose: float) -> Body:
@@ -236,22 +245,18 @@ def _layered(body: Body, measure: _Volumes, target: float) -> Body | None:
     from scipy.cluster.vq import kmeans2
 
     part = body.parts[largest_part(body)]
-    mesh, size = part.surface, body.size
+    size, normals = body.size, part.surface.face_cross
     room = LIMITS.hulls_limit - len(body.hulls)
-    normals = mesh.face_cross / np.linalg.norm(mesh.face_cross, axis=1, keepdims=True)
-    features = np.concatenate([mesh.triangles.mean(axis=1) / size, 0.3 * normals], axis=1)
-    _, label = kmeans2(features, min(room, 60), minit="++", seed=0)
+    points, owner = spread_points(part.surface.triangles, np.linalg.norm(normals, axis=1), SAMPLES)
+    normals = normals[owner] / np.linalg.norm(normals[owner], axis=1, keepdims=True)
+    _, label = kmeans2(np.concatenate([points / size, 0.3 * normals], axis=1), min(room, 60), minit="++", seed=0)
     far = min(0.95 * LIMITS.percentile_limit, 0.95 * _farthest(body)) * size
     patches = []
-    for patch in range(label.max() + 1):
-        corners = mesh.vertices[np.unique(mesh.faces[label == patch])]
-        if len(corners) < 4:
-            continue
-        normal = mesh.face_cross[label == patch].sum(axis=0)
-        area = float(np.linalg.norm(normal))
-        depth = float(np.ptp(corners @ normal) / area)
-        if depth < 0.3 * far:
-            patches.append((area, depth, corners))
+    for patch in np.unique(label):
+        corners, along = points[label == patch], normals[label == patch].mean(axis=0)
+        depth = float(np.ptp(corners @ along) / np.linalg.norm(along))
+        if len(corners) > 3 and depth < 0.5 * far:
+            patches.append((len(corners), depth, corners))
     patches.sort(key=lambda patch: -patch[0])
 
     def made(hulls: Sequence[Hull]) -> Body:

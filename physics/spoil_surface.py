@@ -345,9 +345,11 @@ def pockets_of(mesh: Mesh, count: int) -> list[tuple[np.ndarray, float]]:
 
 
 def outer_face(mesh: Mesh) -> OuterFace | None:
-    """Return the face of the widest inscribed circle beyond whose plane there is nothing."""
+    """Return the face of the widest inscribed circle beyond whose plane there is nothing, away from the feet."""
+    low, high = mesh.bounds[:, 2]
     for face in outer_faces(mesh):
-        return face
+        if face.normal[2] > -0.1 and face.centre[2] > low + 0.05 * (high - low):
+            return face
     return None
 
 

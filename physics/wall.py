@@ -48,7 +48,7 @@ def thinnest_wall(vertices: Float64[np.ndarray, "V 3"], faces: Int64[np.ndarray,
     twice = np.linalg.norm(cross, axis=1)
     normals = cross / np.where(twice > 0, twice, 1)[:, None]
     size = float(np.ptp(vertices, axis=0).max())
-    points, owner = _spread(np.stack([a, b, c], axis=1), twice, config.samples)
+    points, owner = spread_points(np.stack([a, b, c], axis=1), twice, config.samples)
     directions = -normals[owner]
     distance, hit = first_hits(vertices, faces, points + config.start_depth * size * directions, directions, size)
     distance += config.start_depth * size
@@ -62,7 +62,7 @@ def thinnest_wall(vertices: Float64[np.ndarray, "V 3"], faces: Int64[np.ndarray,
     return Wall(float(thickness[best]), (x, y, z))
 
 
-def _spread(triangles: np.ndarray, areas: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+def spread_points(triangles: np.ndarray, areas: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return points (n, 3) and their faces: equal shares of the area, a low-discrepancy sequence within the face.
 
     References:

@@ -239,5 +239,8 @@ def _names(checks: Sequence[Check]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _excess(check: Check) -> tuple[bool, float]:
-    value = check.value if check.sense == "<=" else -check.value
-    return check.verdict is Verdict.FAIL, value if math.isfinite(value) else -math.inf
+    """Order checks by how far they are beyond their limits: a name may stand for a least and a largest value."""
+    limit = 0.0 if check.limit is None else check.limit
+    over, under = (check.value, limit) if check.sense == "<=" else (limit, check.value)
+    ratio = over / under if under else over
+    return check.verdict is Verdict.FAIL, ratio if math.isfinite(ratio) else -math.inf
