@@ -9,9 +9,10 @@ order or its file written and read in the right unit, 1.5 is one defect and 10 a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from physics import spoil_hulls, spoil_mass, spoil_parts, spoil_surface
+from physics.check import Check
 from physics.model import Body
 
 DOSES = (0.7, 1.5, 10.0)
@@ -34,10 +35,13 @@ class Kind:
     engine: str = ""
     """The spoiled body is what this engine was given, and the sound one what was declared; empty for files."""
 
+    def names(self, check: Check) -> bool:
+        """Whether a check is the one that has to say so."""
+        return check.id == self.check and check.name.startswith(self.measure)
+
 
 def engine_mass_off(engine: str) -> Callable[[Body, float], Body]:
     """Return a defect of the mass that an engine is given."""
-    from dataclasses import replace
 
     def make(body: Body, dose: float) -> Body:
         error = dose * spoil_mass.LIMITS.readback_error(engine)
@@ -48,7 +52,6 @@ def engine_mass_off(engine: str) -> Callable[[Body, float], Body]:
 
 def engine_inertia_off(engine: str) -> Callable[[Body, float], Body]:
     """Return a defect of the inertia that an engine is given."""
-    from dataclasses import replace
 
     def make(body: Body, dose: float) -> Body:
         error = dose * spoil_mass.LIMITS.readback_error(engine)

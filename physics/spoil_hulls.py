@@ -15,7 +15,15 @@ from typing import Any
 import numpy as np
 from scipy.spatial import ConvexHull, HalfspaceIntersection, QhullError
 
-from physics.hull_error import HullErrorConfig, arrays, farthest_allowed, is_graspable, union_of, unit_solid
+from physics.hull_error import (
+    HullErrorConfig,
+    arrays,
+    farthest_allowed,
+    is_graspable,
+    surface_samples,
+    union_of,
+    unit_solid,
+)
 from physics.hulls import union_mesh
 from physics.mesh import Mesh
 from physics.model import Body, Hull
@@ -25,10 +33,14 @@ from physics.truth import box
 from physics.wall import spread_points
 
 LIMITS = HullErrorConfig()
-STEPS = 18
-"""Halvings of a bisection: the dose is met within 1e-5 of the range [1]."""
+STEPS = 40
+"""Most steps of a search for a length [1]."""
+EXACTNESS = 2e-3
+"""How exactly a volume is graded, as a share of it [1]."""
 SAMPLES = 6000
 """Points of a surface that are put together to patches [1]."""
+PATCHES = 70
+"""Patches at most [1]."""
 OCTAHEDRON = np.concatenate([np.eye(3), -np.eye(3)])
 
 
@@ -117,15 +129,15 @@ def flat_hull(body: Body, dose: float) -> Body | None:
 def grown_hulls(body: Body, dose: float) -> Body | None:
     """Ghost volume of the limit times the dose: hulls grown outwards by one length.
 
-    Below a dose of 1 it must stay below the limits of H4 as well, so a layer is laid on flat patches of the surface
-    instead, no thicker than that. None where the patches hold too little.
+    Below a dose of 1 the limits of H4 must hold as well, and hulls that cover a round wall have used up its 95th
+    percentile. So a layer that is thinner than that is laid on patches of the surface, as many as the dose takes or as
+    there are: the dose is then what could be reached, at most 0.7.
     """
     measure = _Volumes(body)
     target = dose * LIMITS.inflation_limit
     if dose < 1:
         return _layered(body, measure, target)
-    made = _bisected(lambda d: _grown(body, d * body.size), measure.inflation, target, 0.5)
-    return made
+    return _graded(lambda d: _grown(body, d * body.size), measure.inflation, target, target, 0.5)
 
 
 def eroded_hulls(body: Body, dose: float) -> Body | None:
@@ -140,7 +152,7 @@ def eroded_hulls(body: Body, dose: float) -> Body | None:
     balls = [_inscribed(hull.mesh) for hull in body.hulls]
     if target <= measure.loss(body.hulls):
         return body
-    return _bisected(lambda d: _eroded(body, balls, d * body.size), measure.loss, target, 0.5)
+    return _graded(lambda d: _eroded(body, balls, d * body.size), measure.loss, target, target / 2, 0.5)
 
 
 # ---- H4 --------------------------------------------------------------------------------------------------------
@@ -201,9 +213,17 @@ class _Volumes:
         return float(self.solid.volume()) / self.area
 
     def _union(self, hulls: Sequence[Hull]) -> Any:
-        return union_of(
-            [unit_solid(hull.mesh, centre=self.centre, size=self.size, what="a hull") for hull in hulls]
-        )
+        return union_of([unit_solid(hull.mesh, centre=self.centre, size=self.size, what="a hull") for hull in hulls])
+
+    def reach(self, hull: Mesh) -> float:
+        """How far a hull reaches out of the solid, at its vertices and at points all over it [L]."""
+        import igl
+
+        vertices = (hull.vertices - self.centre) / self.size
+        faces = hull.faces.astype(np.int64)
+        spots = np.concatenate([vertices, surface_samples(vertices, faces, 200)])
+        kind = igl.SIGNED_DISTANCE_TYPE_PSEUDONORMAL
+        return max(float(np.max(igl.signed_distance(spots, *arrays(self.solid), sign_type=kind)[0])), 0.0)
 
     def inflation(self, hulls: Sequence[Hull]) -> float:
         return float((self._union(hulls) - self.solid).volume()) / self.area
@@ -212,27 +232,34 @@ class _Volumes:
         return float((self.solid - self._union(hulls)).volume()) / self.area
 
 
-def _bisected(
-    make: Callable[[float], Body], measure: Callable[[Sequence[Hull]], float], target: float, most: float
+def _graded(
+    make: Callable[[float], Body], measure: Callable[[Sequence[Hull]], float], target: float, start: float, most: float
 ) -> Body | None:
-    """Return the body whose measure is the target; it grows with the length that `make` takes [L]."""
-    low, high = 0.0, 1e-3
-    while measure(make(high).hulls) < target:
-        low, high = high, 2 * high
+    """Return the body whose measure is the target; it grows with the length that `make` takes [L].
+
+    The length is bracketed by doubling and found by false position (Illinois).
+    """
+    low, high = 0.0, start
+    below = measure(make(low).hulls) - target if low else -target
+    while (above := measure(make(high).hulls) - target) < 0:
+        low, below, high = high, above, 2 * high
         if high > most:
             return None
     for _ in range(STEPS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if measure(make(middle).hulls) < target else (low, middle)
-        if high - low < 1e-3 * high:
-            break
-    return make((low + high) / 2)
+        middle = (low * above - high * below) / (above - below)
+        made = make(middle)
+        missed = measure(made.hulls) - target
+        if abs(missed) < EXACTNESS * target:
+            return made
+        if missed < 0:
+            low, below, above = middle, missed, above / 2
+        else:
+            high, above, below = middle, missed, below / 2
+    return None
 
 
 def _grown(body: Body, length: float) -> Body:
-    return replace(
-        body, hulls=tuple(replace(hull, mesh=_swept(hull.mesh.vertices, length)) for hull in body.hulls)
-    )
+    return replace(body, hulls=tuple(replace(hull, mesh=_swept(hull.mesh.vertices, length)) for hull in body.hulls))
 
 
 def _swept(points: np.ndarray, length: float) -> Mesh:
@@ -240,41 +267,35 @@ def _swept(points: np.ndarray, length: float) -> Mesh:
     return hull_mesh((points[:, None] + length * OCTAHEDRON).reshape(-1, 3))
 
 
-def _layered(body: Body, measure: _Volumes, target: float) -> Body | None:
-    """Return the body with a layer on patches of its surface whose hulls stay near it."""
+def _layered(body: Body, measure: _Volumes, target: float) -> Body:
+    """Return the body with a layer on patches of its surface whose hulls stay near it, up to the target."""
     from scipy.cluster.vq import kmeans2
 
     part = body.parts[largest_part(body)]
-    size, normals = body.size, part.surface.face_cross
+    size, cross = body.size, part.surface.face_cross
+    points, owner = spread_points(part.surface.triangles, np.linalg.norm(cross, axis=1), SAMPLES)
+    normals = cross[owner] / np.linalg.norm(cross[owner], axis=1, keepdims=True)
     room = LIMITS.hulls_limit - len(body.hulls)
-    points, owner = spread_points(part.surface.triangles, np.linalg.norm(normals, axis=1), SAMPLES)
-    normals = normals[owner] / np.linalg.norm(normals[owner], axis=1, keepdims=True)
-    _, label = kmeans2(np.concatenate([points / size, 0.3 * normals], axis=1), min(room, 60), minit="++", seed=0)
-    far = min(0.95 * LIMITS.percentile_limit, 0.95 * _farthest(body)) * size
-    patches = []
+    _, label = kmeans2(np.concatenate([points / size, normals], axis=1), min(room, PATCHES), minit="++", seed=0)
+    far = 0.9 * min(LIMITS.percentile_limit, _farthest(body)) * size
+    layer: list[Hull] = []
     for patch in np.unique(label):
-        corners, along = points[label == patch], normals[label == patch].mean(axis=0)
-        depth = float(np.ptp(corners @ along) / np.linalg.norm(along))
-        if len(corners) > 3 and depth < 0.5 * far:
-            patches.append((len(corners), depth, corners))
-    patches.sort(key=lambda patch: -patch[0])
+        corners = points[label == patch]
+        if corners[:, 2].min() - far < body.bounds[0, 2]:
+            continue  # what is put below the feet changes the balance
+        # What the hull of a patch bridges counts as well, so the layer gets thinner by it.
+        bridged = measure.reach(hull_mesh(corners)) * size if len(corners) > 9 else far
+        if bridged < 0.7 * far:
+            layer.append(Hull(_swept(corners, far - bridged), part.name))
 
-    def made(hulls: Sequence[Hull]) -> Body:
-        return replace(body, hulls=tuple(hulls))
+    def covered(count: int) -> Body:
+        return replace(body, hulls=(*body.hulls, *layer[:count]))
 
-    hulls = list(body.hulls)
-    for _, depth, corners in patches:
-        full = Hull(_swept(corners, far - depth), part.name)
-        if measure.inflation([*hulls, full]) < target:
-            hulls.append(full)
-            continue
-        return _bisected(
-            lambda d, corners=corners: made([*hulls, Hull(_swept(corners, d * size), part.name)]),
-            measure.inflation,
-            target,
-            0.1,
-        )
-    return None
+    few, many = 0, len(layer)
+    while few < many:  # the most patches that stay below the target
+        middle = (few + many + 1) // 2
+        few, many = (middle, many) if measure.inflation(covered(middle).hulls) <= target else (few, middle - 1)
+    return covered(few)
 
 
 def _inscribed(mesh: Mesh) -> tuple[np.ndarray, float, np.ndarray]:
@@ -309,10 +330,8 @@ def _merged(points: np.ndarray) -> np.ndarray:
 
 
 def _directions() -> np.ndarray:
-    """Return the axes and diagonals of a cube, none downwards: the feet of the body stay covered."""
-    grid = np.stack(np.meshgrid([-1, 0, 1], [-1, 0, 1], [0, 1], indexing="ij"), axis=-1).reshape(-1, 3).astype(float)
-    grid = grid[np.abs(grid).sum(axis=1) > 0]
-    return grid / np.linalg.norm(grid, axis=1, keepdims=True)
+    """Return the axes but the one downwards: the feet of the body stay covered."""
+    return np.array([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1]])
 
 
 def _cut(hull: Hull, direction: np.ndarray, level: float, body: Body) -> Hull | None:

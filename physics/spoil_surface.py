@@ -7,11 +7,11 @@ the same faces in another order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import manifold3d
 import numpy as np
+from scipy.spatial import ConvexHull
 
 from physics.errors import MassError
 from physics.hull_error import HullErrorConfig, farthest_allowed, is_graspable
@@ -238,6 +238,8 @@ class _Wall:
 
 @dataclass(frozen=True)
 class OuterFace:
+    """A face on the convex hull of its mesh."""
+
     face: int
     centre: np.ndarray
     """Centre of the inscribed circle [m]."""
@@ -346,25 +348,20 @@ def pockets_of(mesh: Mesh, count: int) -> list[tuple[np.ndarray, float]]:
 
 def outer_face(mesh: Mesh) -> OuterFace | None:
     """Return the face of the widest inscribed circle beyond whose plane there is nothing, away from the feet."""
-    low, high = mesh.bounds[:, 2]
-    for face in outer_faces(mesh):
-        if face.normal[2] > -0.1 and face.centre[2] > low + 0.05 * (high - low):
-            return face
-    return None
-
-
-def outer_faces(mesh: Mesh) -> Iterator[OuterFace]:
-    """Yield faces that lie on the convex hull, by falling width."""
     sides = np.linalg.norm(np.roll(mesh.triangles, -1, axis=1) - mesh.triangles, axis=2)
     twice = np.linalg.norm(mesh.face_cross, axis=1)
+    normals = mesh.face_cross / twice[:, None]
+    extreme = mesh.vertices[ConvexHull(mesh.vertices).vertices]
+    beyond = (normals @ extreme.T).max(axis=1) - np.einsum("fi,fi->f", normals, mesh.triangles[:, 0])
+    low, high = mesh.bounds[:, 2]
+    outer = beyond <= 1e-6 * mesh.extents.max()
+    outer &= (normals[:, 2] > -0.1) & (mesh.triangles[:, :, 2].min(axis=1) > low + 0.05 * (high - low))
+    if not outer.any():
+        return None
     radius = twice / sides.sum(axis=1)
-    size = float(mesh.extents.max())
-    for face in np.argsort(-radius, kind="stable").tolist():
-        normal = mesh.face_cross[face] / twice[face]
-        corners = mesh.triangles[face]
-        if ((mesh.vertices - corners[0]) @ normal).max() <= 1e-6 * size:
-            weights = np.roll(sides[face], -1)  # the side opposite of each corner
-            yield OuterFace(face, weights @ corners / weights.sum(), normal, float(radius[face]))
+    face = int(np.where(outer, radius, 0).argmax())
+    weights = np.roll(sides[face], -1)  # the side opposite of each corner
+    return OuterFace(face, weights @ mesh.triangles[face] / weights.sum(), normals[face], float(radius[face]))
 
 
 def genus_of(mesh: Mesh) -> int:

@@ -160,11 +160,13 @@ class AssetJudge:
         self.body = asset.model.root
         # A certified asset has the handles that were declared of it.
         self._genus = {part.name: genus_of(part.surface) for part in self.body.parts}
+        self._sound: tuple[Check, ...] = ()
+        self._sound = self._solid(self.body)
         self._hulls: dict[tuple[str, ...], tuple[Check, ...]] = {}
 
     def answer_sound(self) -> GradedAnswer:
         """Return what is said of the asset as it is: it must pass."""
-        failed, warned = _names(self.checks(self.body))
+        failed, warned = _names(self._solid(self.body) + self._covered(self.body))
         return GradedAnswer(SOUND, 0.0, Reply.FALSE_FAIL if failed else Reply.RIGHT, math.nan, math.nan, failed, warned)
 
     def answer(self, kind: Kind, dose: float) -> GradedAnswer:
@@ -172,11 +174,13 @@ class AssetJudge:
         spoiled = kind.make(self.body, dose)
         if spoiled is None:
             return GradedAnswer(kind.name, dose, Reply.NONE, math.nan, math.nan, (), ())
-        if kind.engine:
-            checks = (*self.checks(self.body), *self._held(spoiled, kind.engine))
-        else:
-            checks = self.checks(spoiled)
-        named = [check for check in checks if check.id == kind.check and check.name.startswith(kind.measure)]
+        declared = self.body if kind.engine else spoiled
+        checks = self._solid(declared) + (self._held(spoiled, kind.engine) if kind.engine else ())
+        named = [check for check in checks if kind.names(check)]
+        # Where the named check has refused it already, hulls can add nothing.
+        if dose < HARMLESS or not any(check.verdict is Verdict.FAIL for check in named):
+            checks += self._covered(declared)
+            named = [check for check in checks if kind.names(check)]
         worst = max(named, key=_excess, default=None)
         failed, warned = _names(checks)
         return GradedAnswer(
@@ -189,16 +193,21 @@ class AssetJudge:
             warned,
         )
 
-    def checks(self, body: Body) -> tuple[Check, ...]:
-        """Return G1 to G8, I1 to I4 and H1 to H7 of a body; no H where there is no solid to measure hulls against."""
-        solid = check_solid(body, self.config, genus={part.name: self._genus.get(part.name, 0) for part in body.parts})
+    def _solid(self, body: Body) -> tuple[Check, ...]:
+        """Return G1 to G8 and I1 to I4."""
+        if body.parts is self.body.parts and body.mass_properties is self.body.mass_properties and self._sound:
+            return self._sound
+        return check_solid(body, self.config, genus={part.name: self._genus.get(part.name, 0) for part in body.parts})
+
+    def _covered(self, body: Body) -> tuple[Check, ...]:
+        """Return H1 to H7, or one that fails where there is no solid to measure hulls against."""
         key = (*(part.surface.digest for part in body.parts), "", *(hull.mesh.digest for hull in body.hulls))
         if key not in self._hulls:
             try:
                 self._hulls[key] = check_hulls(body, HullConfig())
             except PhysicsError as fault:
                 self._hulls[key] = (Check("H1", "hulls can be measured", math.nan, "1", 0, detail=str(fault)),)
-        return (*solid, *self._hulls[key])
+        return self._hulls[key]
 
     def _held(self, spoiled: Body, engine: str) -> tuple[Check, ...]:
         from physics.drop_mujoco import open_mujoco
