@@ -276,7 +276,9 @@ def _layered(body: Body, measure: _Volumes, target: float) -> Body:
     points, owner = spread_points(part.surface.triangles, np.linalg.norm(cross, axis=1), SAMPLES)
     normals = cross[owner] / np.linalg.norm(cross[owner], axis=1, keepdims=True)
     room = LIMITS.hulls_limit - len(body.hulls)
-    _, label = kmeans2(np.concatenate([points / size, normals], axis=1), min(room, PATCHES), minit="++", seed=0)
+    _, label = kmeans2(
+        np.concatenate([points / size, normals], axis=1), min(room, PATCHES), minit="++", rng=np.random.default_rng(0)
+    )
     far = 0.9 * min(LIMITS.percentile_limit, _farthest(body)) * size
     layer: list[Hull] = []
     for patch in np.unique(label):
@@ -285,8 +287,9 @@ def _layered(body: Body, measure: _Volumes, target: float) -> Body:
             continue  # what is put below the feet changes the balance
         # What the hull of a patch bridges counts as well, so the layer gets thinner by it.
         bridged = measure.reach(hull_mesh(corners)) * size if len(corners) > 9 else far
-        if bridged < 0.7 * far:
-            layer.append(Hull(_swept(corners, far - bridged), part.name))
+        swept = _swept(corners, max(far - bridged, 0.3 * far))
+        if measure.reach(swept) * size <= far:
+            layer.append(Hull(swept, part.name))
 
     def covered(count: int) -> Body:
         return replace(body, hulls=(*body.hulls, *layer[:count]))

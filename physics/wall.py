@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int64
 
+NEEDLE = 0.05
+"""Height over longest edge of a face below which it is a needle [1]."""
+
 
 @dataclass(frozen=True)
 class WallConfig:
@@ -38,7 +41,8 @@ def thinnest_wall(vertices: Float64[np.ndarray, "V 3"], faces: Int64[np.ndarray,
     parallel to the face entered within `parallel_angle`. Sharper wedges count, as they should: a knife is thin.
     The points spread over the area may all miss what is small, such as a fin on a large mesh, so every face is tried at
     its centre. On a mesh of many faces these centres also meet folds of the surface at an edge, as narrow as rounding
-    makes them; there a centre counts only when the two faces share no corner.
+    makes them; there a centre counts only when the two faces share no corner, and the first is no needle that is
+    narrower than the matter behind it is thick.
     Where the first face beyond is no exit, or is missing, the ray is cast again in double precision from the surface.
 
     Args:
@@ -66,7 +70,8 @@ def thinnest_wall(vertices: Float64[np.ndarray, "V 3"], faces: Int64[np.ndarray,
         hit[ray] = face
     wall = facing >= np.cos(config.parallel_angle)
     if len(faces) >= config.samples:
-        wall &= ~(added & _touches(faces, owner, hit))
+        folded = _touches(faces, owner, hit) | _is_narrow(np.stack([a, b, c], axis=1), twice, owner, distance)
+        wall &= ~(added & folded)
     thickness = np.where(wall, distance, size)
     best = int(np.argmin(thickness))
     x, y, z = points[best].tolist()
@@ -76,6 +81,15 @@ def thinnest_wall(vertices: Float64[np.ndarray, "V 3"], faces: Int64[np.ndarray,
 def _touches(faces: np.ndarray, owner: np.ndarray, hit: np.ndarray) -> np.ndarray:
     """Return whether the face of each ray shares a corner with the face that it hits; -1 is no face."""
     return (faces[owner][:, :, None] == faces[np.maximum(hit, 0)][:, None, :]).any(axis=(1, 2)) & (hit >= 0)
+
+
+def _is_narrow(triangles: np.ndarray, twice: np.ndarray, owner: np.ndarray, thickness: np.ndarray) -> np.ndarray:
+    """Return whether the face of each ray is a needle whose inscribed circle is narrower than the thickness."""
+    sides = np.linalg.norm(np.roll(triangles, -1, axis=1) - triangles, axis=2)
+    longest = sides.max(axis=1)
+    scale = np.where(longest > 0, longest, 1)
+    width = 2 * twice / np.where(longest > 0, sides.sum(axis=1), 1)
+    return (twice / scale**2 < NEEDLE)[owner] & (width[owner] < thickness)
 
 
 def spread_points(triangles: np.ndarray, areas: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

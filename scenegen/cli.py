@@ -356,9 +356,7 @@ def _evaluate(
     return DONE
 
 
-@app.command(
-    epilog="Examples: scenegen selftest --out out/selftest; scenegen selftest --assets out/demo --out out/graded"
-)
+@app.command(epilog="Example: scenegen selftest --assets out/demo --out out/graded")
 def selftest(
     out: Annotated[Path, typer.Option("--out", help="Output folder. The same command again resumes there.")],
     assets: Annotated[
