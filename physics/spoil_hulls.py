@@ -39,6 +39,8 @@ EXACTNESS = 2e-3
 """How exactly a volume is graded, as a share of it [1]."""
 SAMPLES = 6000
 """Points of a surface that are put together to patches [1]."""
+BARE = 0.03
+"""Share of the area that an end may lay bare at most, below a dose of 1 [1]; H4 allows 0.05 in all."""
 PATCHES = 70
 """Patches at most [1]."""
 OCTAHEDRON = np.concatenate([np.eye(3), -np.eye(3)])
@@ -181,7 +183,8 @@ def bare_end(body: Body, dose: float) -> Body | None:
     """Hulls cut off so that an end of the solid is bare, and its last point the limit times the dose away from them.
 
     Of some directions the one that loses least volume is taken. The distance is at least that, by construction, and
-    more where the hulls end before the cut.
+    more where the hulls end before the cut. None below a dose of 1 where each end is so blunt that more of the surface
+    is bare than the 95th percentile of H4 allows.
     """
     points = np.vstack([part.surface.vertices for part in body.parts])
     bare = dose * _farthest(body) * body.size
@@ -189,10 +192,20 @@ def bare_end(body: Body, dose: float) -> Body | None:
     best, least = None, np.inf
     for direction in _directions():
         level = float((points @ direction).max()) - bare
+        if dose < 1 and _area_beyond(body, direction, level) > BARE:
+            continue
         hulls = tuple(cut for hull in body.hulls if (cut := _cut(hull, direction, level, body)) is not None)
         if hulls and (lost := measure.loss(hulls)) < least:
             best, least = hulls, lost
     return None if best is None else replace(body, hulls=best)
+
+
+def _area_beyond(body: Body, direction: np.ndarray, level: float) -> float:
+    """Return the share of the area that lies beyond a plane, by points spread over it."""
+    triangles = np.concatenate([part.surface.triangles for part in body.parts])
+    areas = np.linalg.norm(np.concatenate([part.surface.face_cross for part in body.parts]), axis=1)
+    points, _ = spread_points(triangles, areas, SAMPLES)
+    return float((points @ direction > level).mean())
 
 
 # ---- helpers ---------------------------------------------------------------------------------------------------
@@ -286,7 +299,12 @@ def _layered(body: Body, measure: _Volumes, target: float) -> Body:
         if corners[:, 2].min() - far < body.bounds[0, 2]:
             continue  # what is put below the feet changes the balance
         # What the hull of a patch bridges counts as well, so the layer gets thinner by it.
-        bridged = measure.reach(hull_mesh(corners)) * size if len(corners) > 9 else far
+        if len(corners) < 10:
+            continue
+        try:
+            bridged = measure.reach(hull_mesh(corners)) * size
+        except QhullError:  # all in one plane
+            bridged = 0.0
         swept = _swept(corners, max(far - bridged, 0.3 * far))
         if measure.reach(swept) * size <= far:
             layer.append(Hull(swept, part.name))

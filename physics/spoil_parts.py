@@ -49,9 +49,10 @@ def _with_cubes(body: Body, side: float, gaps_at) -> Body:
     low, high = body.bounds
     points = np.vstack([part.surface.vertices for part in body.parts])
     x, y, top = points[points[:, 2].argmax()]
-    size = body.size
+    size, edge = body.size, np.array([x, y])
+    wide = float((np.maximum(high[:2], edge + side / 2) - np.minimum(low[:2], edge - side / 2)).max())
     for _ in range(100):  # the gap is a share of L, which grows with it: a contraction
-        size = max(*(high - low)[:2], top - low[2] + sum(gaps_at(size)) + len(gaps_at(size)) * side)
+        size = max(wide, top - low[2] + sum(gaps_at(size)) + len(gaps_at(size)) * side)
     parts, hulls, level = list(body.parts), list(body.hulls), top
     for number, gap in enumerate(gaps_at(size)):
         cube = _cube(np.array([x, y, level + gap + side / 2]), side)

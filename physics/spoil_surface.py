@@ -28,6 +28,8 @@ MILLIMETRES = 1000.0
 """Millimetres in a metre [1]."""
 SMALLEST_TRUE_SIZE = 0.02
 """True size from which on a mistake of units must be seen [m]; at 10 mm and less it looks like furniture."""
+RING = 0.1
+"""Size of a ring round a tiny face over that of the next larger one [1]."""
 WALLS = 3000
 """Faces, the largest, from which places in walls are taken [1]."""
 
@@ -185,10 +187,17 @@ def tiny_face(body: Body, dose: float) -> Body:
     face = int(good[areas[good].argmin()])
     size = float(mesh.extents.max())
     share = np.sqrt(LIMITS.face_area * size**2 / dose / areas[face])
-    corners = mesh.triangles[face]
-    inner = corners.mean(axis=0) + share * (corners - corners.mean(axis=0))
-    ring = [(3, 4, 5), (0, 1, 4), (0, 4, 3), (1, 2, 5), (1, 5, 4), (2, 0, 3), (2, 3, 5)]
-    return with_surface(body, _with_faces_split(mesh, face, inner, ring))
+    # Rings of falling size round it, so that no face between it and its host is a needle.
+    rings = max(int(np.ceil(np.log(share) / np.log(RING))), 1)
+    corners, middle = mesh.triangles[face], mesh.triangles[face].mean(axis=0)
+    points, faces = [], []
+    for ring in range(1, rings + 1):
+        points.append(middle + share ** (ring / rings) * (corners - middle))
+        o, i = 3 * ring - 3, 3 * ring
+        faces += [(o, o + 1, i + 1), (o, i + 1, i), (o + 1, o + 2, i + 2), (o + 1, i + 2, i + 1)]
+        faces += [(o + 2, o, i), (o + 2, i, i + 2)]
+    faces.append((3 * rings, 3 * rings + 1, 3 * rings + 2))
+    return with_surface(body, _with_faces_split(mesh, face, np.concatenate(points), faces))
 
 
 def thin_fin(body: Body, dose: float) -> Body | None:
