@@ -7,13 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int64
 
+NEEDLE = 0.05
+"""Height over longest edge of a face below which it is a needle [1]."""
+
 
 @dataclass(frozen=True)
 class WallConfig:
     """How thickness is sampled."""
 
     samples: int = 4000
-    """Sample points, spread evenly over the area; a mesh with fewer faces also gets the centre of each face."""
+    """Sample points, spread evenly over the area; the centre of each face is one more."""
     parallel_angle: float = 0.5236
     """Largest angle between the two sides of a wall [rad]; beyond (30 degrees) it is an edge of the solid."""
     start_depth: float = 5e-6
@@ -36,6 +39,10 @@ def thinnest_wall(vertices: Float64[np.ndarray, "V 3"], faces: Int64[np.ndarray,
     A ray runs inwards along the normal to the first face beyond. Near a convex edge or corner it may leave the solid
     after a short way, through a face at an angle; that is no wall, so a hit counts only when the face left is
     parallel to the face entered within `parallel_angle`. Sharper wedges count, as they should: a knife is thin.
+    The points spread over the area may all miss what is small, such as a fin on a large mesh, so every face is tried at
+    its centre. On a mesh of many faces these centres also meet folds of the surface at an edge, as narrow as rounding
+    makes them; there a centre counts only when the two faces share no corner, and the first is no needle that is
+    narrower than the matter behind it is thick.
     Where the first face beyond is no exit, or is missing, the ray is cast again in double precision from the surface.
 
     Args:
@@ -48,21 +55,44 @@ def thinnest_wall(vertices: Float64[np.ndarray, "V 3"], faces: Int64[np.ndarray,
     twice = np.linalg.norm(cross, axis=1)
     normals = cross / np.where(twice > 0, twice, 1)[:, None]
     size = float(np.ptp(vertices, axis=0).max())
-    points, owner = _spread(np.stack([a, b, c], axis=1), twice, config.samples)
+    points, owner = spread_points(np.stack([a, b, c], axis=1), twice, config.samples)
+    solid = np.flatnonzero(twice > 0)
+    points = np.concatenate([points, (a[solid] + b[solid] + c[solid]) / 3])
+    added = np.arange(len(points)) >= len(owner)
+    owner = np.concatenate([owner, solid])
     directions = -normals[owner]
-    distance, hit = _first_hits(vertices, faces, points + config.start_depth * size * directions, directions, size)
+    distance, hit = first_hits(vertices, faces, points + config.start_depth * size * directions, directions, size)
     distance += config.start_depth * size
     facing = np.where(hit >= 0, np.einsum("ni,ni->n", directions, normals[hit]), -1.0)
     for ray in np.flatnonzero(facing <= 0):
         distance[ray], face = _exact_exit(a, b, c, normals, points[ray], directions[ray], int(owner[ray]))
         facing[ray] = directions[ray] @ normals[face] if face >= 0 else -1.0
-    thickness = np.where(facing >= np.cos(config.parallel_angle), distance, size)
+        hit[ray] = face
+    wall = facing >= np.cos(config.parallel_angle)
+    if len(faces) >= config.samples:
+        folded = _touches(faces, owner, hit) | _is_narrow(np.stack([a, b, c], axis=1), twice, owner, distance)
+        wall &= ~(added & folded)
+    thickness = np.where(wall, distance, size)
     best = int(np.argmin(thickness))
     x, y, z = points[best].tolist()
     return Wall(float(thickness[best]), (x, y, z))
 
 
-def _spread(triangles: np.ndarray, areas: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+def _touches(faces: np.ndarray, owner: np.ndarray, hit: np.ndarray) -> np.ndarray:
+    """Return whether the face of each ray shares a corner with the face that it hits; -1 is no face."""
+    return (faces[owner][:, :, None] == faces[np.maximum(hit, 0)][:, None, :]).any(axis=(1, 2)) & (hit >= 0)
+
+
+def _is_narrow(triangles: np.ndarray, twice: np.ndarray, owner: np.ndarray, thickness: np.ndarray) -> np.ndarray:
+    """Return whether the face of each ray is a needle whose inscribed circle is narrower than the thickness."""
+    sides = np.linalg.norm(np.roll(triangles, -1, axis=1) - triangles, axis=2)
+    longest = sides.max(axis=1)
+    scale = np.where(longest > 0, longest, 1)
+    width = 2 * twice / np.where(longest > 0, sides.sum(axis=1), 1)
+    return (twice / scale**2 < NEEDLE)[owner] & (width[owner] < thickness)
+
+
+def spread_points(triangles: np.ndarray, areas: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return points (n, 3) and their faces: equal shares of the area, a low-discrepancy sequence within the face.
 
     References:
@@ -75,16 +105,11 @@ def _spread(triangles: np.ndarray, areas: np.ndarray, count: int) -> tuple[np.nd
     u, v = (0.5 + 0.7548776662466927 * step) % 1, (0.5 + 0.5698402909980532 * step) % 1
     fold = u + v > 1
     u, v = np.where(fold, 1 - u, u), np.where(fold, 1 - v, v)
-    if len(areas) < count:
-        solid = np.flatnonzero(areas > 0)
-        owner = np.concatenate([owner, solid])
-        third = np.full(len(solid), 1 / 3)
-        u, v = np.concatenate([u, third]), np.concatenate([v, third])
     a, b, c = np.moveaxis(triangles[owner], 1, 0)
     return a + u[:, None] * (b - a) + v[:, None] * (c - a), owner
 
 
-def _first_hits(vertices, faces, origins, directions, size) -> tuple[np.ndarray, np.ndarray]:
+def first_hits(vertices, faces, origins, directions, size) -> tuple[np.ndarray, np.ndarray]:
     """Return distance [m] and face of the first hit of each ray, -1 for none."""
     from embreex.mesh_construction import TriangleMesh
     from embreex.rtcore_scene import EmbreeScene

@@ -369,9 +369,13 @@ def _evaluate(
     return DONE
 
 
-@app.command(epilog="Example: scenegen selftest --out out/selftest")
+@app.command(epilog="Example: scenegen selftest --assets out/demo --out out/graded")
 def selftest(
     out: Annotated[Path, typer.Option("--out", help="Output folder. The same command again resumes there.")],
+    assets: Annotated[
+        Path | None,
+        typer.Option("--assets", help="Folder of certified assets: 20 of them are spoiled, at 0.7, 1.5 and 10 limits."),
+    ] = None,
     sizes: Annotated[
         list[float] | None, typer.Option("--size", help="Largest extent [m]; repeatable. Eight from 2 mm to 1 m.")
     ] = None,
@@ -383,7 +387,25 @@ def selftest(
 
     Prints and saves a confusion matrix. Exit code 0: every answer is right; 1: some is not.
     """
+    if assets is not None:
+        raise typer.Exit(_guarded(lambda: _graded_selftest(assets, out, executor, workers)))
     raise typer.Exit(_guarded(lambda: _selftest(out, sizes, seeds, executor, workers)))
+
+
+def _graded_selftest(assets: Path, out: Path, executor: ExecutorKind, workers: int | None) -> int:
+    from rich.console import Console
+
+    from scenegen.graded_selftest import Reply, run_graded_selftest
+    from scenegen.reports.graded_selftest import print_graded, write_graded
+    from scenegen.reports.progress import RunProgress
+
+    with RunProgress(Console(stderr=True)) as progress, _executor(executor, None, workers) as execute:
+        answers = run_graded_selftest(assets, out, execute, progress)
+    print_graded(answers, Console())
+    for path in write_graded(answers, out):
+        typer.echo(f"wrote {path}")
+    wrong = {Reply.FALSE_PASS, Reply.FALSE_FAIL, Reply.MISNAMED}
+    return NOT_CERTIFIED if any(one.reply in wrong for asset in answers for one in asset.answers) else DONE
 
 
 def _selftest(out: Path, sizes: list[float] | None, seeds: int, executor: ExecutorKind, workers: int | None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,15 +62,8 @@ def reread_asset(request: RereadRequest, config: SurfaceConfig) -> Draft | Rejec
         asset = load_asset(folder)
         if asset.asset_id != folder.name:
             raise AssetError(f"{folder}: holds asset {asset.asset_id}, but its folder has another name")
-        checks: list[Check] = []
-        for body in asset.model.bodies:
-            for part in body.parts:
-                place = body.name if len(body.parts) == 1 else f"{body.name}/{part.name}"
-                checks += check_validity(part.surface, body=place, config=config.validity)
         drawn = asset.provenance.origin is None
-        if drawn:
-            checks += [check for body in asset.model.bodies for check in check_part_fit(body)]
-        checks += [check for body in asset.model.bodies for check in check_mass(body, config=config.mass)]
+        checks = [check for body in asset.model.bodies for check in check_solid(body, config, drawn=drawn)]
         checks += read_back(folder)
     except (AssetError, PhysicsError) as error:
         return Rejection("reread", "the folder cannot be judged", np.nan, None, "", str(error))
@@ -84,13 +78,39 @@ def reread_asset(request: RereadRequest, config: SurfaceConfig) -> Draft | Rejec
 def remeasure_hulls(draft: Draft, config: HullConfig) -> Draft | Rejection:
     """Stage: measure the hulls of an asset as they are (H1 to H7)."""
     try:
-        checks = [check for body in draft.solid.bodies for check in _hull_checks(body, config)]
+        checks = [check for body in draft.solid.bodies for check in check_hulls(body, config)]
     except PhysicsError as error:
         return Rejection("hulls", "the hulls cannot be measured", np.nan, None, "", str(error))
     return build.extend(draft, "hulls", checks)
 
 
-def _hull_checks(body: Body, config: HullConfig) -> tuple[Check, ...]:
+def check_solid(
+    body: Body, config: SurfaceConfig, *, drawn: bool = True, genus: Mapping[str, int] | None = None
+) -> tuple[Check, ...]:
+    """Return the checks of the parts of a body and of its mass (G1 to G7, I1 to I4).
+
+    Args:
+        body: Body as it is declared.
+        config: Limits.
+        drawn: Whether it was drawn here, and its parts must fit together.
+        genus: Handles that were declared of a part, where that is known, for G8.
+    """
+    checks: list[Check] = []
+    for part in body.parts:
+        place = body.name if len(body.parts) == 1 else f"{body.name}/{part.name}"
+        declared = None if genus is None else genus.get(part.name)
+        checks += check_validity(part.surface, body=place, config=config.validity, declared_genus=declared)
+    if drawn:
+        checks += check_part_fit(body)
+    return (*checks, *check_mass(body, config=config.mass))
+
+
+def check_hulls(body: Body, config: HullConfig) -> tuple[Check, ...]:
+    """Return H1 to H7 of the hulls of a body as they are.
+
+    Raises:
+        HullError: (of `physics.errors`) The body bounds no solid, or a hull is no closed surface.
+    """
     surfaces = [part.surface for part in body.parts]
     whole = surfaces[0] if len(surfaces) == 1 else union_mesh(surfaces, body.name)
     owned = [(part.surface, [hull.mesh for hull in body.hulls if hull.part == part.name]) for part in body.parts]

@@ -1,0 +1,392 @@
+"""Hulls of a sound body, spoiled by a multiple of a limit of H1 to H4.
+
+Counts, widths, dents and distances are closed forms. Volumes are graded by bisection on the volume of exact booleans,
+which is also what the checks measure; the tests hold it against a count of random points.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from scipy.spatial import ConvexHull, HalfspaceIntersection, QhullError
+
+from physics.hull_error import (
+    HullErrorConfig,
+    arrays,
+    farthest_allowed,
+    is_graspable,
+    surface_samples,
+    union_of,
+    unit_solid,
+)
+from physics.hulls import union_mesh
+from physics.mesh import Mesh
+from physics.model import Body, Hull
+from physics.mutants import hull_mesh
+from physics.spoil_surface import largest_part, outer_face, pockets_of
+from physics.truth import box
+from physics.wall import spread_points
+
+LIMITS = HullErrorConfig()
+STEPS = 40
+"""Most steps of a search for a length [1]."""
+EXACTNESS = 2e-3
+"""How exactly a volume is graded, as a share of it [1]."""
+SAMPLES = 6000
+"""Points of a surface that are put together to patches [1]."""
+BARE = 0.03
+"""Share of the area that an end may lay bare at most, below a dose of 1 [1]; H4 allows 0.05 in all."""
+PATCHES = 70
+"""Patches at most [1]."""
+OCTAHEDRON = np.concatenate([np.eye(3), -np.eye(3)])
+
+
+# ---- H1 --------------------------------------------------------------------------------------------------------
+
+
+def too_many_hulls(body: Body, dose: float) -> Body:
+    """Hulls cut in two until there are as many as the limit times the dose; together they are what they were."""
+    wanted = round(dose * LIMITS.hulls_limit)
+    centre, size = _frame(body)
+    number = itertools.count()
+    queue: list[tuple[float, int, Any, str]] = []
+
+    def push(solid: Any, part: str) -> None:
+        heapq.heappush(queue, (-float(np.ptp(arrays(solid)[0], axis=0).max()), next(number), solid, part))
+
+    for hull in body.hulls:
+        push(unit_solid(hull.mesh, centre=centre, size=size, what="a hull"), hull.part)
+    while len(queue) < wanted:
+        _, _, solid, part = heapq.heappop(queue)
+        points = arrays(solid)[0]
+        axis = int(np.ptp(points, axis=0).argmax())
+        middle = float(points[:, axis].min() + points[:, axis].max()) / 2
+        for half in solid.split_by_plane(np.eye(3)[axis], middle):
+            push(half, part)
+    ordered = sorted(queue, key=lambda entry: entry[1])
+    return replace(body, hulls=tuple(Hull(_mesh(solid, centre, size), part) for _, _, solid, part in ordered))
+
+
+def too_many_vertices(body: Body, dose: float) -> Body:
+    """A hull whose faces are divided at their centres until it has as many vertices as the limit times the dose.
+
+    Its shape stays what it was.
+    """
+    index = _largest_hull(body)
+    mesh = body.hulls[index].mesh
+    vertices = [np.array(vertex) for vertex in mesh.vertices]
+    queue: list[tuple[float, tuple[int, int, int]]] = []
+
+    def push(a: int, b: int, c: int) -> None:
+        area = np.linalg.norm(np.cross(vertices[b] - vertices[a], vertices[c] - vertices[a]))
+        heapq.heappush(queue, (-float(area), (a, b, c)))
+
+    for a, b, c in mesh.faces.tolist():
+        push(a, b, c)
+    for new in range(len(vertices), round(dose * LIMITS.vertices_limit)):
+        _, (a, b, c) = heapq.heappop(queue)
+        vertices.append((vertices[a] + vertices[b] + vertices[c]) / 3)
+        push(a, b, new)
+        push(b, c, new)
+        push(c, a, new)
+    faces = np.array([face for _, face in queue], dtype=np.int32)
+    return _with_hull(body, index, Mesh(np.array(vertices), faces))
+
+
+def dented_hull(body: Body, dose: float) -> Body:
+    """A hull that lacks a share of its volume: a pyramid over its widest face, of depth 3 x share x volume / area."""
+    index = _largest_hull(body)
+    mesh = body.hulls[index].mesh
+    mesh = hull_mesh(mesh.vertices)
+    areas = np.linalg.norm(mesh.face_cross, axis=1) / 2
+    face = int(areas.argmax())
+    normal = mesh.face_cross[face] / (2 * areas[face])
+    depth = 3 * dose * LIMITS.concavity * mesh.volume / areas[face]
+    tip = mesh.triangles[face].mean(axis=0) - depth * normal
+    a, b, c = mesh.faces[face]
+    new = len(mesh.vertices)
+    faces = np.concatenate([np.delete(mesh.faces, face, axis=0), [(a, b, new), (b, c, new), (c, a, new)]])
+    return _with_hull(body, index, Mesh(np.vstack([mesh.vertices, tip]), faces.astype(np.int32)))
+
+
+def flat_hull(body: Body, dose: float) -> Body | None:
+    """One more hull, a cube in a wall, whose side is the limit over the dose. None where no wall has room for it."""
+    part = body.parts[largest_part(body)]
+    side = LIMITS.least_width / dose * body.size
+    pockets = pockets_of(part.surface, 1)
+    if not pockets or side * np.sqrt(3) / 2 > 2 * pockets[0][1]:
+        return None
+    cube = box((side, side, side)).mesh.translated(pockets[0][0])
+    return replace(body, hulls=(*body.hulls, Hull(cube, part.name)))
+
+
+# ---- H2 and H3 -------------------------------------------------------------------------------------------------
+
+
+def grown_hulls(body: Body, dose: float) -> Body | None:
+    """Ghost volume of the limit times the dose: hulls grown outwards by one length.
+
+    Below a dose of 1 the limits of H4 must hold as well, and hulls that cover a round wall have used up its 95th
+    percentile. So a layer that is thinner than that is laid on patches of the surface, as many as the dose takes or as
+    there are: the dose is then what could be reached, at most 0.7.
+    """
+    measure = _Volumes(body)
+    target = dose * LIMITS.inflation_limit
+    if dose < 1:
+        return _layered(body, measure, target)
+    return _graded(lambda d: _grown(body, d * body.size), measure.inflation, target, target, 0.5)
+
+
+def eroded_hulls(body: Body, dose: float) -> Body | None:
+    """Lost volume of the limit times the dose: faces of all hulls moved inwards by one length.
+
+    None where the whole body has less volume than that: its volume over its area is half its wall.
+    """
+    measure = _Volumes(body)
+    target = dose * LIMITS.loss_limit
+    if target >= 0.98 * measure.most_loss:
+        return None
+    balls = [_inscribed(hull.mesh) for hull in body.hulls]
+    if target <= measure.loss(body.hulls):
+        return body
+    return _graded(lambda d: _eroded(body, balls, d * body.size), measure.loss, target, target / 2, 0.5)
+
+
+# ---- H4 --------------------------------------------------------------------------------------------------------
+
+
+def spike(body: Body, dose: float) -> Body | None:
+    """One more hull, a narrow pyramid on an outer face, whose tip is the limit times the dose away from the solid.
+
+    Nothing of the solid lies beyond the plane of that face, so the distance of the tip is its height.
+    """
+    part = body.parts[largest_part(body)]
+    face = outer_face(part.surface)
+    if face is None:
+        return None
+    height = dose * _farthest(body) * body.size
+    width = 2 * LIMITS.least_width * body.size
+    u = np.cross(face.normal, np.eye(3)[np.argmin(np.abs(face.normal))])
+    u /= np.linalg.norm(u)
+    v = np.cross(face.normal, u)
+    foot = face.centre + width * np.array([u + v, v - u, -u - v, u - v]) - 0.5 * width * face.normal
+    tip = face.centre + height * face.normal
+    return replace(body, hulls=(*body.hulls, Hull(hull_mesh(np.vstack([foot, tip])), part.name)))
+
+
+def bare_end(body: Body, dose: float) -> Body | None:
+    """Hulls cut off so that an end of the solid is bare, and its last point the limit times the dose away from them.
+
+    Of some directions the one that loses least volume is taken. The distance is at least that, by construction, and
+    more where the hulls end before the cut. None below a dose of 1 where each end is so blunt that more of the surface
+    is bare than the 95th percentile of H4 allows.
+    """
+    points = np.vstack([part.surface.vertices for part in body.parts])
+    bare = dose * _farthest(body) * body.size
+    measure = _Volumes(body)
+    best, least = None, np.inf
+    for direction in _directions():
+        level = float((points @ direction).max()) - bare
+        if dose < 1 and _area_beyond(body, direction, level) > BARE:
+            continue
+        hulls = tuple(cut for hull in body.hulls if (cut := _cut(hull, direction, level, body)) is not None)
+        if hulls and (lost := measure.loss(hulls)) < least:
+            best, least = hulls, lost
+    return None if best is None else replace(body, hulls=best)
+
+
+def _area_beyond(body: Body, direction: np.ndarray, level: float) -> float:
+    """Return the share of the area that lies beyond a plane, by points spread over it."""
+    triangles = np.concatenate([part.surface.triangles for part in body.parts])
+    areas = np.linalg.norm(np.concatenate([part.surface.face_cross for part in body.parts]), axis=1)
+    points, _ = spread_points(triangles, areas, SAMPLES)
+    return float((points @ direction > level).mean())
+
+
+# ---- helpers ---------------------------------------------------------------------------------------------------
+
+
+class _Volumes:
+    """Volumes of hulls beside those of the solid, over its area [L]."""
+
+    def __init__(self, body: Body):
+        surfaces = [part.surface for part in body.parts]
+        whole = surfaces[0] if len(surfaces) == 1 else union_mesh(surfaces, body.name)
+        self.centre, self.size = _frame(body)
+        self.solid = unit_solid(whole, centre=self.centre, size=self.size, what="the solid")
+        self.area = float(self.solid.surface_area())
+
+    @property
+    def most_loss(self) -> float:
+        return float(self.solid.volume()) / self.area
+
+    def _union(self, hulls: Sequence[Hull]) -> Any:
+        return union_of([unit_solid(hull.mesh, centre=self.centre, size=self.size, what="a hull") for hull in hulls])
+
+    def reach(self, hull: Mesh) -> float:
+        """How far a hull reaches out of the solid, at its vertices and at points all over it [L]."""
+        import igl
+
+        vertices = (hull.vertices - self.centre) / self.size
+        faces = hull.faces.astype(np.int64)
+        spots = np.concatenate([vertices, surface_samples(vertices, faces, 200)])
+        kind = igl.SIGNED_DISTANCE_TYPE_PSEUDONORMAL
+        return max(float(np.max(igl.signed_distance(spots, *arrays(self.solid), sign_type=kind)[0])), 0.0)
+
+    def inflation(self, hulls: Sequence[Hull]) -> float:
+        return float((self._union(hulls) - self.solid).volume()) / self.area
+
+    def loss(self, hulls: Sequence[Hull]) -> float:
+        return float((self.solid - self._union(hulls)).volume()) / self.area
+
+
+def _graded(
+    make: Callable[[float], Body], measure: Callable[[Sequence[Hull]], float], target: float, start: float, most: float
+) -> Body | None:
+    """Return the body whose measure is the target; it grows with the length that `make` takes [L].
+
+    The length is bracketed by doubling and found by false position (Illinois).
+    """
+    low, high = 0.0, start
+    below = measure(make(low).hulls) - target if low else -target
+    while (above := measure(make(high).hulls) - target) < 0:
+        low, below, high = high, above, 2 * high
+        if high > most:
+            return None
+    for _ in range(STEPS):
+        middle = (low * above - high * below) / (above - below)
+        made = make(middle)
+        missed = measure(made.hulls) - target
+        if abs(missed) < EXACTNESS * target:
+            return made
+        if missed < 0:
+            low, below, above = middle, missed, above / 2
+        else:
+            high, above, below = middle, missed, below / 2
+    return None
+
+
+def _grown(body: Body, length: float) -> Body:
+    return replace(body, hulls=tuple(replace(hull, mesh=_swept(hull.mesh.vertices, length)) for hull in body.hulls))
+
+
+def _swept(points: np.ndarray, length: float) -> Mesh:
+    """Return the hull of points with an octahedron of that radius [m] about each."""
+    return hull_mesh((points[:, None] + length * OCTAHEDRON).reshape(-1, 3))
+
+
+def _layered(body: Body, measure: _Volumes, target: float) -> Body:
+    """Return the body with a layer on patches of its surface whose hulls stay near it, up to the target."""
+    from scipy.cluster.vq import kmeans2
+
+    part = body.parts[largest_part(body)]
+    size, cross = body.size, part.surface.face_cross
+    points, owner = spread_points(part.surface.triangles, np.linalg.norm(cross, axis=1), SAMPLES)
+    normals = cross[owner] / np.linalg.norm(cross[owner], axis=1, keepdims=True)
+    room = LIMITS.hulls_limit - len(body.hulls)
+    _, label = kmeans2(
+        np.concatenate([points / size, normals], axis=1), min(room, PATCHES), minit="++", rng=np.random.default_rng(0)
+    )
+    far = 0.9 * min(LIMITS.percentile_limit, _farthest(body)) * size
+    layer: list[Hull] = []
+    for patch in np.unique(label):
+        corners = points[label == patch]
+        if corners[:, 2].min() - far < body.bounds[0, 2]:
+            continue  # what is put below the feet changes the balance
+        # What the hull of a patch bridges counts as well, so the layer gets thinner by it.
+        if len(corners) < 10:
+            continue
+        try:
+            bridged = measure.reach(hull_mesh(corners)) * size
+        except QhullError:  # all in one plane
+            bridged = 0.0
+        swept = _swept(corners, max(far - bridged, 0.3 * far))
+        if measure.reach(swept) * size <= far:
+            layer.append(Hull(swept, part.name))
+
+    def covered(count: int) -> Body:
+        return replace(body, hulls=(*body.hulls, *layer[:count]))
+
+    few, many = 0, len(layer)
+    while few < many:  # the most patches that stay below the target
+        middle = (few + many + 1) // 2
+        few, many = (middle, many) if measure.inflation(covered(middle).hulls) <= target else (few, middle - 1)
+    return covered(few)
+
+
+def _inscribed(mesh: Mesh) -> tuple[np.ndarray, float, np.ndarray]:
+    """Return centre and radius of the largest ball in a convex piece, and its planes [m]."""
+    from scipy.optimize import linprog
+
+    planes = ConvexHull(mesh.vertices).equations
+    rows = np.hstack([planes[:, :3], np.ones((len(planes), 1))])
+    found = linprog([0, 0, 0, -1], A_ub=rows, b_ub=-planes[:, 3], bounds=[(None, None)] * 3 + [(0, None)])
+    return found.x[:3], float(found.x[3]), planes
+
+
+def _eroded(body: Body, balls: Sequence[tuple[np.ndarray, float, np.ndarray]], length: float) -> Body:
+    """Return the body with the planes of its hulls moved inwards; what gets flat is left out."""
+    hulls = []
+    for hull, (centre, radius, planes) in zip(body.hulls, balls, strict=True):
+        if radius - length < 0.6 * LIMITS.least_width * body.size:
+            continue
+        moved = planes.copy()
+        moved[:, 3] += length
+        try:
+            hulls.append(replace(hull, mesh=hull_mesh(_merged(HalfspaceIntersection(moved, centre).intersections))))
+        except QhullError:
+            continue
+    return replace(body, hulls=tuple(hulls) or body.hulls[:1])
+
+
+def _merged(points: np.ndarray) -> np.ndarray:
+    """Return points without those that lie within a rounding error of another."""
+    scale = float(np.ptp(points, axis=0).max())
+    return points[np.sort(np.unique(np.round(points / (1e-9 * scale)), axis=0, return_index=True)[1])]
+
+
+def _directions() -> np.ndarray:
+    """Return the axes but the one downwards: the feet of the body stay covered."""
+    return np.array([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1]])
+
+
+def _cut(hull: Hull, direction: np.ndarray, level: float, body: Body) -> Hull | None:
+    """Return what of a hull lies below a plane; None where nothing, or nothing thick, does."""
+    heights = hull.mesh.vertices @ direction
+    if heights.max() <= level:
+        return hull
+    if heights.max() - heights.min() <= 0 or level - heights.min() < 2 * LIMITS.least_width * body.size:
+        return None
+    centre, size = _frame(body)
+    solid = unit_solid(hull.mesh, centre=centre, size=size, what="a hull")
+    below = solid.trim_by_plane(-direction, -(level - float(centre @ direction)) / size)
+    return replace(hull, mesh=_mesh(below, centre, size))
+
+
+def _frame(body: Body) -> tuple[np.ndarray, float]:
+    return body.bounds.mean(axis=0), body.size
+
+
+def _mesh(solid: Any, centre: np.ndarray, size: float) -> Mesh:
+    return hull_mesh(size * arrays(solid)[0] + centre)
+
+
+def _largest_hull(body: Body) -> int:
+    return int(np.argmax([hull.mesh.volume for hull in body.hulls]))
+
+
+def _with_hull(body: Body, index: int, mesh: Mesh) -> Body:
+    hulls = tuple(replace(hull, mesh=mesh) if i == index else hull for i, hull in enumerate(body.hulls))
+    return replace(body, hulls=hulls)
+
+
+def _farthest(body: Body) -> float:
+    """Return the limit of the farthest distance [L]."""
+    points = np.vstack([part.surface.vertices for part in body.parts])
+    whole = Mesh(points, np.zeros((0, 3), dtype=np.int32))
+    return farthest_allowed(LIMITS, size=body.size, graspable=is_graspable(whole, None, LIMITS))
