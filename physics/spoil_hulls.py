@@ -145,15 +145,17 @@ def grown_hulls(body: Body, dose: float) -> Body | None:
 def eroded_hulls(body: Body, dose: float) -> Body | None:
     """Lost volume of the limit times the dose: faces of all hulls moved inwards by one length.
 
-    None where the whole body has less volume than that: its volume over its area is half its wall.
+    A body can lose no more than its volume, which over its area is half its wall. Where that is less than the dose, its
+    smallest hull is all that is left; None where even that is less than 1.5 times the limit.
     """
     measure = _Volumes(body)
     target = dose * LIMITS.loss_limit
-    if target >= 0.98 * measure.most_loss:
-        return None
-    balls = [_inscribed(hull.mesh) for hull in body.hulls]
+    if target >= 0.9 * measure.most_loss:
+        bare = replace(body, hulls=(min(body.hulls, key=lambda hull: hull.mesh.volume),))
+        return bare if measure.loss(bare.hulls) >= 1.5 * LIMITS.loss_limit else None
     if target <= measure.loss(body.hulls):
         return body
+    balls = [_inscribed(hull.mesh) for hull in body.hulls]
     return _graded(lambda d: _eroded(body, balls, d * body.size), measure.loss, target, target / 2, 0.5)
 
 

@@ -24,7 +24,7 @@ from physics.model import Body, Hull, Model, Part
 from physics.part_fit import PartFitConfig
 from physics.truth import box, l_bar
 from physics.validity import ValidityConfig, check_validity
-from physics.wall import spread_points
+from physics.wall import spread_points, thinnest_wall
 from scenegen.assets.build import SurfaceConfig
 from scenegen.errors import ConfigError
 from scenegen.graded_selftest import AssetAnswers, AssetJudge, Reply, choose_assets, reply_of
@@ -42,7 +42,9 @@ def cuboid(low: tuple[float, float, float], high: tuple[float, float, float]) ->
 
 def bent_bar() -> Body:
     """An L of two bars and their two hulls: everything about it is known in closed form."""
-    mesh = l_bar(SIZE, WIDTH).mesh
+    coarse = l_bar(SIZE, WIDTH).mesh
+    fine = trimesh.Trimesh(coarse.vertices, coarse.faces, process=False).subdivide().subdivide()
+    mesh = Mesh(np.asarray(fine.vertices), np.asarray(fine.faces).astype(np.int32))
     material = find_material("beech")
     pieces = (cuboid((0, 0, 0), (SIZE, WIDTH, WIDTH)), cuboid((0, WIDTH, 0), (WIDTH, SIZE, WIDTH)))
     hulls = tuple(Hull(piece, "bar") for piece in pieces)
@@ -174,9 +176,8 @@ def crossings(body: Body) -> int:
         start, way = vertices[others[:, 0]], vertices[others[:, 1]] - vertices[others[:, 0]]
         normal = np.cross(b - a, c - a)
         across = way @ normal
-        with np.errstate(divide="ignore", invalid="ignore"):
-            t = (a - start) @ normal / across
-            hit = start + t[:, None] * way
+        t = (a - start) @ normal / np.where(across == 0, 1e-300, across)
+        hit = start + np.clip(t, -9, 9)[:, None] * way
         sides = [np.cross(q - p, hit - p) @ normal for p, q in ((a, b), (b, c), (c, a))]
         count += int(((np.abs(across) > 1e-12) & (t > 1e-9) & (t < 1 - 1e-9) & (np.min(sides, axis=0) > 1e-14)).sum())
     return count
@@ -189,7 +190,7 @@ def test_hulls_are_off_by_the_dose(dose: float) -> None:
     spiked = spoil_hulls.spike(body, dose)
     assert spiked is not None
     reach = dense([body.parts[0].surface]).query(spiked.hulls[-1].mesh.vertices)[0].max()
-    assert reach == pytest.approx(dose * far, rel=0.01)
+    assert reach == pytest.approx(dose * far, rel=0.04)  # of points 2 mm apart
     bare = spoil_hulls.bare_end(body, dose)
     if bare is not None:
         farthest = dense([hull.mesh for hull in bare.hulls]).query(body.parts[0].surface.vertices)[0].max()
@@ -266,6 +267,22 @@ def test_a_fin_is_seen_on_a_mesh_of_many_faces() -> None:
         assert spoiled is not None
         wall = next(c for c in check_validity(spoiled.parts[0].surface, body="bar") if c.id == "G7")
         assert wall.value == pytest.approx(seen, rel=1e-3)
+
+
+def test_a_fold_at_an_edge_is_no_wall() -> None:
+    fine = trimesh.creation.box((SIZE, WIDTH, WIDTH))
+    while len(fine.faces) < 6000:
+        fine = fine.subdivide()
+    vertices, faces = np.asarray(fine.vertices), np.asarray(fine.faces)
+    face = int(np.argmax(fine.triangles_center @ [0.01, 0.02, 1]))
+    a, b, c = vertices[faces[face]]
+    over = (a + b) / 2 - 0.02 * (c - (a + b) / 2) + 0.001 * np.linalg.norm(b - a) * np.array([0, 0, 1])
+    i, j, k = faces[face]
+    split = [(i, j, len(vertices)), (j, k, len(vertices)), (k, i, len(vertices))]
+    folded = np.concatenate([np.delete(faces, face, axis=0), split])
+    assert thinnest_wall(np.vstack([vertices, over]), folded, SHAPE.wall).thickness == pytest.approx(WIDTH, rel=1e-3)
+    every = replace(SHAPE.wall, samples=len(folded) + 1)  # a mesh of few faces: each of its centres counts
+    assert thinnest_wall(np.vstack([vertices, over]), folded, every).thickness < 0.01 * WIDTH
 
 
 def test_replies_are_what_they_are_worth() -> None:

@@ -20,7 +20,7 @@ from scenegen.pipeline.codec import decode, encode
 if TYPE_CHECKING:
     from scenegen.assets.build import Draft
 
-CHECKS_VERSION = "3"
+CHECKS_VERSION = "4"
 """Version of the checks: raised when a check, its limit's meaning or the required set changes."""
 
 REQUIRED_ENGINES = ("mujoco", "pybullet")
