@@ -80,14 +80,18 @@ FRICTION_LENGTH_SHARE = 0.003
 They are lengths, of the order of the contact patch, and shrink with it: 0.3 mm of wood under a body of 100 mm would let
 a body of 5 mm stand on its edges."""
 
+LEAST_FRICTION_LENGTH = 1e-5
+"""Smallest torsional and rolling friction in a test [m]: MuJoCo takes no less (mjMINMU), and both engines have to test
+the same body. Only bodies below 3.4 mm notice."""
+
 
 def sized_friction(material: Material, size: float) -> Material:
     """Return the material with friction lengths that fit a body of largest extent `size` [m], or what it stands on."""
     longest = FRICTION_LENGTH_SHARE * size
     return replace(
         material,
-        torsional_friction=min(material.torsional_friction, longest),
-        rolling_friction=min(material.rolling_friction, longest),
+        torsional_friction=max(min(material.torsional_friction, longest), LEAST_FRICTION_LENGTH),
+        rolling_friction=max(min(material.rolling_friction, longest), LEAST_FRICTION_LENGTH),
     )
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from physics.engine import GROUND, Placement, World
+from physics.engine import GRAVITY, GROUND, Placement, World
 from physics.errors import EngineError
 from physics.mass import MassProperties
 from physics.materials import Material
@@ -38,6 +39,9 @@ class MujocoConfig:
     """Ratio of frictional to normal constraint impedance (Modeling: Preventing slip) [1]."""
     contact_time: float = 0.004
     """Time constant of the contact spring (Modeling: Contact parameters), at least two steps [s]."""
+    contact_time_per_tau: float = 0.08
+    """Longest time constant as a share of sqrt(L/g) of the body [1]; only bodies below 25 mm notice. Contacts that are
+    soft for its size let a block of 2 mm tip at 20.9 degrees in place of 21.8, and round bodies creep."""
     contact_damping: float = 2.0
     """Damping ratio of the contact spring [1]. At 1 a round base wobbles on its rim for ever: a reference cylinder of
     1 m let go at 0.5 degrees did not rest in 10 s, one of 0.1 m in 2 of 6 drops; at 2 all rest, mostly in 0.5 s."""
@@ -182,13 +186,23 @@ def verdict_timestep(world: World, config: MujocoConfig) -> float:
     return min(config.timestep, config.timestep_per_tau * float(np.sqrt(min(sizes) / gravity)))
 
 
-def contact_settings(material: Material, config: MujocoConfig) -> dict[str, Any]:
-    """Return the contact fields of a geom. MuJoCo takes the larger friction of a pair, which is our rule."""
+def contact_settings(material: Material, config: MujocoConfig, *, size: float = math.inf) -> dict[str, Any]:
+    """Return the contact fields of a geom. MuJoCo takes the larger friction of a pair, which is our rule.
+
+    It takes the mean of both contact springs, weighed by `solmix`, so that the stiffer one of a small body prevails.
+
+    Args:
+        material: What the geom is made of.
+        config: Settings.
+        size: Largest extent of its body [m]; infinite for the ground.
+    """
+    soft = min(1.0, config.contact_time_per_tau * math.sqrt(size / -GRAVITY[2]) / config.contact_time)
     return {
         "friction": [material.sliding_friction, material.torsional_friction, material.rolling_friction],
         "condim": 6,
-        "solref": [config.contact_time, config.contact_damping],
+        "solref": [soft * config.contact_time, config.contact_damping],
         "solimp": [*config.contact_impedance, 0.001, 0.5, 2.0],
+        "solmix": soft**-2,
     }
 
 
@@ -280,7 +294,7 @@ def _add_body(
             _add_surface(spec, added, part, meshes)
     for hull in body.hulls:
         group = COLLISION_GROUP if hull.part in shown else VISUAL_GROUP
-        _add_hull(spec, added, hull.mesh, body.hull_material(hull), config, meshes, group)
+        _add_hull(spec, added, hull.mesh, body.hull_material(hull), body.size, config, meshes, group)
     return added
 
 
@@ -293,10 +307,17 @@ def _add_surface(spec: Any, body: Any, part: Part, meshes: MeshNames) -> None:
 
 
 def _add_hull(
-    spec: Any, body: Any, mesh: Mesh, material: Material, config: MujocoConfig, meshes: MeshNames, group: int
+    spec: Any,
+    body: Any,
+    mesh: Mesh,
+    material: Material,
+    size: float,
+    config: MujocoConfig,
+    meshes: MeshNames,
+    group: int,
 ) -> None:
     name = _add_mesh(spec, mesh, meshes, "hull")
-    contact = contact_settings(material, config)
+    contact = contact_settings(material, config, size=size)
     body.add_geom(type=_geom_type(), meshname=name, group=group, margin=0.0, rgba=_rgba(material), **contact)
 
 

@@ -132,6 +132,9 @@ class Loader:
             activationState=self.p.ACTIVATION_STATE_DISABLE_SLEEPING,
             physicsClientId=self.client,
         )
+        if self.settings.rebounds[name] > 0:
+            # Bullet stops a body at a contact that it only foresees, and then has no speed left to rebound with.
+            self.p.changeDynamics(unique, link, contactProcessingThreshold=0.0, physicsClientId=self.client)
         if name != GROUND:
             self.p.changeDynamics(unique, link, collisionMargin=self.settings.margin, physicsClientId=self.client)
 

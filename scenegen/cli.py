@@ -383,9 +383,9 @@ def selftest(
     executor: Annotated[ExecutorKind, typer.Option(help="Where the checks run.")] = ExecutorKind.RAY,
     workers: Annotated[int | None, typer.Option(min=1, help="Specimens at a time; default one for each core.")] = None,
 ) -> None:
-    """Prove the verifier: solids of known answers must pass, spoiled ones be refused by the check that names it.
+    """Prove the verifier: engines show closed forms, solids of known answers pass, spoiled ones are refused.
 
-    Prints and saves a confusion matrix. Exit code 0: every answer is right; 1: some is not.
+    Prints and saves the laws and a confusion matrix. Exit code 0: every answer is right; 1: some is not.
     """
     if assets is not None:
         raise typer.Exit(_guarded(lambda: _graded_selftest(assets, out, executor, workers)))
@@ -411,15 +411,18 @@ def _graded_selftest(assets: Path, out: Path, executor: ExecutorKind, workers: i
 def _selftest(out: Path, sizes: list[float] | None, seeds: int, executor: ExecutorKind, workers: int | None) -> int:
     from rich.console import Console
 
+    from scenegen.law_selftest import run_law_selftest
     from scenegen.reports.progress import RunProgress
-    from scenegen.reports.selftest import print_selftest, write_selftest
+    from scenegen.reports.selftest import print_laws, print_selftest, write_selftest
     from scenegen.selftest import SIZES, run_selftest
 
     with RunProgress(Console(stderr=True)) as progress, _executor(executor, None, workers) as execute:
+        laws = run_law_selftest(out, execute, progress, sizes=sizes or SIZES)
         answers = run_selftest(out, execute, progress, sizes=sizes or SIZES, seeds=seeds)
+    print_laws(laws, Console())
     print_selftest(answers, Console())
-    typer.echo(f"wrote {write_selftest(answers, out)}")
-    return DONE if all(answer.right for answer in answers) else NOT_CERTIFIED
+    typer.echo(f"wrote {write_selftest(answers, laws, out)}")
+    return DONE if all(answer.right for answer in (*laws, *answers)) else NOT_CERTIFIED
 
 
 @app.command(epilog="Example: scenegen doctor")

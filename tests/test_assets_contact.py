@@ -35,11 +35,11 @@ def asset() -> Asset:
 
 def test_the_file_is_the_verified_body(asset, tmp_path):
     checks = [check for check in read_back(stage_asset(asset, tmp_path)) if "as verified" in check.name]
-    assert {check.name.split()[0] for check in checks} == {"time", "impratio", "friction", "solref", "solimp"}
+    assert {check.name.split()[0] for check in checks} == {"time", "impratio", "friction", "solref", "solimp", "solmix"}
     assert {check.verdict for check in checks} == {Verdict.PASS}
 
 
-@pytest.mark.parametrize("field", ["friction", "solref", "solimp"])
+@pytest.mark.parametrize("field", ["friction", "solref", "solimp", "solmix"])
 def test_another_contact_is_another_body(asset, tmp_path, field):
     folder = stage_asset(asset, tmp_path)
     other = tmp_path / "other"

@@ -55,7 +55,7 @@ def _add_classes(root: ET.Element, model: Model, config: MujocoConfig) -> None:
     contact = contact_settings(model.root.parts[0].material, config)
     ET.SubElement(
         collision, "geom", type="mesh", group=str(COLLISION_GROUP), condim=str(contact["condim"]), margin="0",
-        solref=spell(contact["solref"]), solimp=spell(contact["solimp"]),
+        solimp=spell(contact["solimp"]),
     )  # fmt: skip
     ET.SubElement(collision, "mesh", inertia="convex")
 
@@ -93,9 +93,10 @@ def _add_body(parent: ET.Element, node: Node, model: Model) -> ET.Element:
             ET.SubElement(element, "geom", {**shown, "mesh": mesh_name(path), "material": part.material.name})
     for owner, hull, path in hull_paths(model):
         if owner == body.name:
-            contact = contact_settings(body.hull_material(hull), MujocoConfig())
+            contact = contact_settings(body.hull_material(hull), MujocoConfig(), size=body.size)
             names = {"class": "collision", "name": mesh_name(path), "mesh": mesh_name(path)}
-            ET.SubElement(element, "geom", {**names, "friction": spell(contact["friction"])})
+            fields = {field: spell(contact[field]) for field in ("friction", "solref", "solmix")}
+            ET.SubElement(element, "geom", {**names, **fields})
     return element
 
 

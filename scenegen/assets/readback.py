@@ -175,14 +175,14 @@ def _contact_checks(folder: Path, model: Model, config: ReadbackConfig) -> list[
         "impratio": abs(loaded.opt.impratio / wanted.impratio - 1),
     }
     present = {loaded.geom(index).name for index in range(loaded.ngeom)}
-    geoms = {mesh_name(path): body.hull_material(hull) for body, hull, path in _hulls(model)}
+    geoms = {mesh_name(path): (body.hull_material(hull), body.size) for body, hull, path in _hulls(model)}
     if not geoms.keys() <= present:
         return []  # the check that counts collision shapes has failed already
-    for field in ("friction", "solref", "solimp"):
+    for field in ("friction", "solref", "solimp", "solmix"):
         held = getattr(loaded, f"geom_{field}")
         differences = [
-            np.abs(held[loaded.geom(name).id] - contact_settings(material, wanted)[field]).max()
-            for name, material in geoms.items()
+            np.abs(held[loaded.geom(name).id] - contact_settings(material, wanted, size=size)[field]).max()
+            for name, (material, size) in geoms.items()
         ]
         errors[field] = float(np.max(differences))
     return [

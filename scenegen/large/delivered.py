@@ -22,7 +22,16 @@ POSE_TOLERANCE = 1e-9
 """X5: difference of positions [m] and quaternions [1] in the file."""
 MASS_TOLERANCE = 1e-9
 """X5: relative difference of masses in the file [1]."""
-GEOM_FIELDS = ("geom_friction", "geom_solref", "geom_solimp", "geom_condim", "geom_margin", "geom_gap", "geom_priority")
+GEOM_FIELDS = (
+    "geom_friction",
+    "geom_solref",
+    "geom_solmix",
+    "geom_solimp",
+    "geom_condim",
+    "geom_margin",
+    "geom_gap",
+    "geom_priority",
+)
 """Contact settings of a geom."""
 OPTIONS = ("timestep", "gravity", "integrator", "cone", "solver", "impratio", "tolerance", "iterations", "disableflags")
 """Options under which components were verified."""

@@ -182,11 +182,19 @@ def _geoms(body: Body, names: Mapping[str, str], group: int) -> str:
         for part in body.parts
         if part.surface.digest in names and part.surface.digest not in {hull.mesh.digest for hull in body.hulls}
     ]
+    contact = _small_contact(body)
     lines += [
-        f'<geom class="{body.hull_material(hull).name}" group="{group}" mesh="{names[hull.mesh.digest]}"/>\n'
+        f'<geom class="{body.hull_material(hull).name}" group="{group}" mesh="{names[hull.mesh.digest]}"{contact}/>\n'
         for hull in body.hulls
     ]
     return "".join(lines)
+
+
+def _small_contact(body: Body) -> str:
+    """Return the contact fields of a body so small that those of its material are too soft for it."""
+    material, config = body.parts[0].material, MujocoConfig()
+    usual, own = (contact_settings(material, config, **size) for size in ({}, {"size": body.size}))
+    return "".join(f' {key}="{spell(own[key])}"' for key in ("solref", "solmix") if own[key] != usual[key])
 
 
 def _mesh_files(scene: LargeScene, assets: Mapping[str, SceneAsset], folder: Path) -> dict[str, tuple[str, str]]:
