@@ -93,7 +93,7 @@ def cube_slides(engine: str, size: float) -> Measurement:
     """A cube slides by gravity less friction."""
     friction = REFERENCE_MATERIAL.sliding_friction
     angle = math.atan(friction) + math.radians(8)
-    opened = _open(engine, _model(truth.box((size,) * 3).mesh, SMOOTH), Pose.translation(0, 0, size / 2), SMOOTH)
+    opened = _open(engine, _model(truth.box((size, size, size)).mesh, SMOOTH), Pose.translation(0, 0, size / 2), SMOOTH)
     expected = G * (math.sin(angle) - friction * math.cos(angle))
     return Measurement(_accelerates(opened, angle, size), expected, FRICTION_ERROR * G * math.cos(angle), "m/s^2")
 
@@ -101,7 +101,7 @@ def cube_slides(engine: str, size: float) -> Measurement:
 def cube_sticks(engine: str, size: float) -> Measurement:
     """Below its angle of friction a cube does not accelerate."""
     angle = math.atan(REFERENCE_MATERIAL.sliding_friction) - math.radians(2)
-    opened = _open(engine, _model(truth.box((size,) * 3).mesh, SMOOTH), Pose.translation(0, 0, size / 2), SMOOTH)
+    opened = _open(engine, _model(truth.box((size, size, size)).mesh, SMOOTH), Pose.translation(0, 0, size / 2), SMOOTH)
     return Measurement(_accelerates(opened, angle, size), 0.0, 1e-3 * G, "m/s^2")
 
 
@@ -177,7 +177,7 @@ def sphere_spins_down(engine: str, size: float) -> Measurement:
 def tower_carries(engine: str, size: float) -> Measurement:
     """Every interface of a tower of five cubes carries the weight above it: the worst relative error."""
     side, count = size, 5
-    model = _model(truth.box((side,) * 3).mesh, REFERENCE_MATERIAL)
+    model = _model(truth.box((side, side, side)).mesh, REFERENCE_MATERIAL)
     placements = tuple(Placement(f"cube{k}", model, Pose.translation(0, 0, side * (k + 0.5))) for k in range(count))
     opened = ENGINES[engine](World(placements, REFERENCE_MATERIAL))
     carried = np.zeros(count)
@@ -203,7 +203,7 @@ def cube_sinks_in(engine: str, size: float) -> Measurement:
     r = g (1 - d) (d_max t zeta / d)^2 / 4, whatever the mass.
     """
     config = MujocoConfig()
-    opened = _open(engine, _model(truth.box((size,) * 3).mesh, SMOOTH), Pose.translation(0, 0, size / 2), SMOOTH)
+    opened = _open(engine, _model(truth.box((size, size, size)).mesh, SMOOTH), Pose.translation(0, 0, size / 2), SMOOTH)
     low, high = config.contact_impedance
     # The spring of the ground counts too, by its weight `solmix`.
     own, ground = (contact_settings(SMOOTH, config, size=extent) for extent in (size, math.inf))

@@ -69,9 +69,9 @@ def test_what_cannot_be_measured_is_wrong_and_said(tmp_path: Path) -> None:
     wrong = LawAnswer(LawRequest("law_1", "cube slides", "pybullet", 0.1), Measurement(2.0, 1.0, 0.5, "m/s^2"), "")
     right = LawAnswer(LawRequest("law_2", "cube slides", "pybullet", 0.2), Measurement(1.1, 1.0, 0.5, "m/s^2"), "")
     assert not wrong.right and right.right
-    shown = Console(file=StringIO(), width=200)
-    print_laws([refused, wrong, right], shown)
-    text = shown.file.getvalue()
+    printed = StringIO()
+    print_laws([refused, wrong, right], Console(file=printed, width=200))
+    text = printed.getvalue()
     assert "0 of 1" in text and "1 of 2" in text and "100 mm" in text
     saved = json.loads(write_selftest([], [refused, wrong, right], tmp_path).read_text())
     assert [row["right"] for row in saved["laws"]] == [False, False, True] and saved["laws"][0]["measured"] is None

@@ -70,7 +70,8 @@ def test_the_file_is_the_model_that_was_verified(folder):
         assert getattr(theirs, field) == pytest.approx(getattr(ours, field), rel=1e-9, abs=1e-12), field
     seen = (theirs.geom_contype | theirs.geom_conaffinity) > 0
     assert seen.sum() == ours.ngeom
-    for field in ("geom_friction", "geom_solref", "geom_solmix", "geom_solimp", "geom_condim", "geom_margin", "geom_gap"):
+    for name in ("friction", "solref", "solmix", "solimp", "condim", "margin", "gap"):
+        field = f"geom_{name}"
         assert getattr(theirs, field)[seen] == pytest.approx(getattr(ours, field)), field
 
 
