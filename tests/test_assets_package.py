@@ -175,7 +175,7 @@ def test_certificate_round_trip_and_tampering(tmp_path):
     path.write_bytes(certificate_bytes(made))
     again = load_certificate(path)
     assert again.verdict is made.verdict and certificate_bytes(again) == path.read_bytes()
-    assert made.file_name == "certificate_v4_mujoco-4.0.0_pybullet-3.2.7.json"
+    assert made.file_name == "certificate_v5_mujoco-4.0.0_pybullet-3.2.7.json"
     path.write_bytes(path.read_bytes().replace(b'"verdict": "UNDECIDED"', b'"verdict": "PASS"', 1))
     with pytest.raises(AssetError, match="digest"):
         load_certificate(path)

@@ -469,6 +469,7 @@ def test_pendulum_has_its_period_and_stops_at_its_limit() -> None:
 def test_time_step_follows_the_smallest_body() -> None:
     config = PybulletConfig()
     assert choose_timestep([0.02, 1.0], (0, 0, -G), config) == pytest.approx(0.015 * np.sqrt(0.02 / G))
+    assert choose_timestep([0.002], (0, 0, -G), config) == pytest.approx(0.003 * np.sqrt(0.002 / G))
     assert choose_timestep([1.0, 2.0], (0, 0, -G), config) == 1 / 480
     assert choose_timestep([], (0, 0, 0), config) == 1 / 480
     body = make_body(solids.box((0.02,) * 3).mesh)

@@ -20,7 +20,7 @@ from scenegen.pipeline.codec import decode, encode
 if TYPE_CHECKING:
     from scenegen.assets.build import Draft
 
-CHECKS_VERSION = "4"
+CHECKS_VERSION = "5"
 """Version of the checks: raised when a check, its limit's meaning or the required set changes."""
 
 REQUIRED_ENGINES = ("mujoco", "pybullet")
@@ -29,7 +29,7 @@ REQUIRED_ENGINES = ("mujoco", "pybullet")
 GEOMETRY_CHECKS = (*(f"G{n}" for n in range(1, 8)), *(f"I{n}" for n in range(1, 5)), *(f"H{n}" for n in range(1, 8)))
 """Checks that every body of an asset needs."""
 
-ENGINE_CHECKS = ("I5", *(f"D{n}" for n in range(1, 9)), "D11", "D14")
+ENGINE_CHECKS = ("I5", *(f"D{n}" for n in range(1, 12)), "D14")
 """Checks that are needed once in each required engine."""
 
 REQUIRED_CHECKS = (*GEOMETRY_CHECKS, *ENGINE_CHECKS, "D12")
