@@ -1,4 +1,4 @@
-"""Stage: objects that may touch each other, settled and verified in a small MuJoCo model of their own."""
+"""Stage: objects that may touch each other, settled in a small model of their own and verified in both engines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float64
 
-from physics.check import Check, Verdict
+from physics.check import Check
 from physics.drop_mujoco import open_mujoco
 from physics.errors import EngineError
 from physics.materials import find_material
@@ -18,14 +18,14 @@ from scenegen.errors import SceneError
 from scenegen.large.fill import Member
 from scenegen.large.floor import Fixture, Job
 from scenegen.large.pool import read_asset, shell_points, shell_volume
-from scenegen.large.tracked import TrackedEngine
+from scenegen.large.witness import Witness, verify_in_both
 from scenegen.pipeline.stage import Rejection
 from scenegen.provenance import item_rng
 from scenegen.scenes.place import PlaceConfig, place_above
 from scenegen.scenes.scene import SceneAsset, SceneObject, make_world
 from scenegen.scenes.settle import SettleConfig, Settled, settle
 from scenegen.scenes.supports import Region
-from scenegen.scenes.verify import SceneCheckConfig, failing_objects, verify_scene
+from scenegen.scenes.verify import SceneCheckConfig, failing_objects
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,15 +90,6 @@ class HeldComponent:
     """True when an object left the request's box: the component must be judged again in a larger one."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Evidence:
-    """What one verification found."""
-
-    checks: tuple[Check, ...]
-    swept: np.ndarray
-    contacts: int
-
-
 def hold_component(request: ComponentRequest, config: HoldConfig) -> HeldComponent | Rejection:
     """Settle and verify one component; what fails in a bin is replaced, up to `rounds` times."""
     rng = item_rng(request.seed, request.name, "component")
@@ -127,7 +118,7 @@ def hold_component(request: ComponentRequest, config: HoldConfig) -> HeldCompone
 def _held(
     request: ComponentRequest,
     objects: Sequence[SceneObject],
-    evidence: _Evidence,
+    evidence: Witness,
     replaced: list[str],
 ) -> HeldComponent:
     members = tuple(Member(one.name, one.asset.folder, one.X_WB) for one in objects)
@@ -220,7 +211,7 @@ def _after(objects: list[SceneObject], end: Settled, job: Job | None) -> tuple[l
 
 def _hold_still(
     request: ComponentRequest, objects: list[SceneObject], config: HoldConfig
-) -> tuple[list[SceneObject], dict[str, str], _Evidence | None]:
+) -> tuple[list[SceneObject], dict[str, str], Witness | None]:
     """Judge a component; where it creeps, let it, and judge it again from there.
 
     Returns:
@@ -239,8 +230,8 @@ def _hold_still(
 
 def _judge(
     request: ComponentRequest, objects: list[SceneObject], config: HoldConfig
-) -> tuple[list[SceneObject], list[SceneObject], dict[str, str], _Evidence | None]:
-    """Let a component relax among all its furniture, then verify it with sleep off from rest.
+) -> tuple[list[SceneObject], list[SceneObject], dict[str, str], Witness | None]:
+    """Let a component relax among all its furniture, then verify it from rest in both engines.
 
     Returns:
         The objects at rest, and after the verification; those that fail and why; and the evidence (none where it did
@@ -259,17 +250,11 @@ def _judge(
             if lost:
                 return objects, objects, lost, None
         world = make_world(furniture, objects, ground)
-        corners = {one.name: shell_points(one.asset) for one in objects}
-        engine = TrackedEngine(open_mujoco(world), corners, config.checks.sample_seconds)
-        try:
-            checks = verify_scene(world, engine, config.checks)
-            state = engine.state()
-        finally:
-            engine.close()
+        witness = verify_in_both(world, objects, config.checks)
     except EngineError as error:  # the state is no longer a number
         return objects, objects, {one.name: str(error) for one in objects}, None
-    failing = failing_objects(checks) & {one.name for one in objects}
-    bad = [check for check in checks if check.verdict in (Verdict.FAIL, Verdict.UNDECIDED)]
+    bad, state = witness.refused, witness.state
+    failing = failing_objects(bad) & {one.name for one in objects}
     if bad and not failing:  # a check of the whole: nobody can be named, so that all are
         failing = {one.name for one in objects}
     reasons = {
@@ -277,7 +262,7 @@ def _judge(
         for name in sorted(failing)
     }
     later = [one.at(state.pose(one.name)) for one in objects] if np.isfinite(state.positions).all() else objects
-    return objects, later, reasons, _Evidence(checks, engine.swept, engine.most_contacts)
+    return objects, later, reasons, witness
 
 
 def _whole(box: np.ndarray) -> Region:

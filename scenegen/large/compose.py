@@ -424,10 +424,10 @@ class _Composer:
 
 def worst_checks(judged: Sequence[tuple[str, Sequence[Check]]]) -> tuple[Check, ...]:
     """Return of each kind of check the one that is worst against its limit; its body says where it was."""
-    worst: dict[tuple[str, str], Check] = {}
+    worst: dict[tuple[str, str, str], Check] = {}
     for where, checks in judged:
         for check in checks:
-            key = (check.id, check.name)
+            key = (check.id, check.engine, check.name)
             if key not in worst or _severity(check) > _severity(worst[key]):
                 worst[key] = replace(check, body=f"{where}: {check.body}" if check.body else where)
     return tuple(worst[key] for key in sorted(worst))

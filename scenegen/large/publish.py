@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,13 @@ from scenegen.large.pool import read_asset
 from scenegen.pipeline.stage import Rejection
 from scenegen.provenance import library_versions
 from scenegen.scenes.publish import POSES, SCENE_JSON, PublishedScene, hash_files
+from scenegen.scenes.scene import REQUIRED_SCENE_CHECKS, SCENE_ENGINES
 from scenegen.scenes.verify import SceneCheckConfig
 
 LARGE_SCHEMA = "scenegen large scene 1"
 """Version of the layout of scene.json."""
-REQUIRED = ("S1", "S2", "S3", "S5", "S6", "X5", "X6")
-"""Checks that every large scene needs."""
+DELIVERY_CHECKS = ("S6", "X5", "X6")
+"""Checks that every large scene needs of its file, beside those that it needs in each engine."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,9 @@ def publish_large(scene: LargeScene, config: PublishLargeConfig) -> PublishedSce
         assets = {name: read_asset(config.root, name) for name in {member.folder for member in scene.members}}
         checks = (*scene.checks, *check_delivered(model, scene, assets, config.checks))
         failed = [check for check in checks if check.verdict in (Verdict.FAIL, Verdict.UNDECIDED)]
+        if not failed and verdict_of(checks) is Verdict.UNDECIDED:
+            missing = "a required check is missing in one of the engines"
+            return Rejection("scene", "unverified", float("nan"), None, "", f"{scene.name}: {missing}")
         if failed:
             worst = failed[0]
             reason = f"{worst.id} {worst.name} in {path.name}"
@@ -102,6 +107,16 @@ def write_pose_table(scene: LargeScene, root: str, path: Path) -> Path:
     return path
 
 
+def verdict_of(checks: Sequence[Check]) -> Verdict:
+    """Return the worst verdict of either engine and of the file; UNDECIDED where one lacks a required check."""
+    required = {**dict.fromkeys(SCENE_ENGINES, REQUIRED_SCENE_CHECKS), "": DELIVERY_CHECKS}
+    verdicts = [
+        overall_verdict((check for check in checks if not engine or check.engine == engine), needed)
+        for engine, needed in required.items()
+    ]
+    return max(verdicts, key=list(Verdict).index)
+
+
 def describe_large(scene: LargeScene, checks: tuple[Check, ...], geoms: int) -> dict[str, Any]:
     """Return the content of scene.json but the hashes of the other files."""
     return {
@@ -109,9 +124,8 @@ def describe_large(scene: LargeScene, checks: tuple[Check, ...], geoms: int) -> 
         "name": scene.name,
         "layout": scene.layout,
         "seed": scene.seed,
-        "verdict": str(overall_verdict(checks, REQUIRED)),
-        "verified_in": [{"name": "mujoco", "version": library_versions()["mujoco"]}],
-        "not_verified_in": ["pybullet"],
+        "verdict": str(verdict_of(checks)),
+        "verified_in": [{"name": name, "version": library_versions()[name]} for name in SCENE_ENGINES],
         "units": "SI: metres, kilograms, seconds, radians; z up; quaternions (w, x, y, z)",
         "gravity": list(GRAVITY),
         "ground": scene.ground,

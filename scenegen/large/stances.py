@@ -1,4 +1,4 @@
-"""Stage: how an asset stands on a flat support, alone and as a stack of its like; held by MuJoCo, depth included.
+"""Stage: how an asset stands on a flat support, alone and as a stack of its like; held by both engines.
 
 On a flat, level support mechanics is the same at every place and heading. What was verified once holds for every
 object that stands alone, and is its pose there to the last digit of the contact depth.
@@ -11,19 +11,19 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float64
 
-from physics.check import Check, Verdict
+from physics.check import Check
 from physics.drop_mujoco import open_mujoco
 from physics.engine import Placement, World
 from physics.errors import EngineError
 from physics.materials import find_material
 from physics.pose import Pose
 from scenegen.large.pool import read_asset, shell_points
-from scenegen.large.tracked import TrackedEngine
+from scenegen.large.witness import verify_in_both
 from scenegen.scenes.place import footprint
 from scenegen.scenes.scene import SceneAsset, SceneObject, make_world
 from scenegen.scenes.settle import SettleConfig, settle
 from scenegen.scenes.supports import Region, box_model
-from scenegen.scenes.verify import SceneCheckConfig, verify_scene
+from scenegen.scenes.verify import SceneCheckConfig
 
 BARE_FLOOR = "floor"
 """Support of objects that stand on the ground."""
@@ -157,20 +157,14 @@ def _hold(asset: SceneAsset, poses: list[Pose], support: str, config: StanceConf
             return "; ".join(end.lost.values())
         rested = [end.poses[one.name] for one in objects]
         world, objects, region = _trial(asset, rested, support, config)
-        corners = {one.name: shell_points(asset) for one in objects}
-        tracked = TrackedEngine(open_mujoco(world), corners, config.checks.sample_seconds)
-        try:
-            checks = verify_scene(world, tracked, config.checks)
-        finally:
-            tracked.close()
+        witness = verify_in_both(world, objects, config.checks)
     except EngineError as error:
         return str(error)
-    failed = [check for check in checks if not _passed(check)]
-    if failed:
-        return failed[0].describe()
+    if witness.refused:
+        return witness.refused[0].describe()
     shift = np.array([*rested[0].position[:2], 0.0])
     poses = [Pose(pose.position - shift, pose.quaternion) for pose in rested]
-    return _Held(poses, checks, tracked.most_contacts)
+    return _Held(poses, witness.checks, witness.contacts)
 
 
 def _trial(
@@ -187,10 +181,6 @@ def _trial(
     )
     free = tuple(Placement(one.name, asset.model, one.X_WB) for one in objects)
     return World((Placement("plate", plate, Pose.identity(), fixed=True), *free), None), objects, region
-
-
-def _passed(check: Check) -> bool:
-    return check.verdict in (Verdict.PASS, Verdict.WARN)
 
 
 def _stance(asset: SceneAsset, held: _Held) -> Stance:
