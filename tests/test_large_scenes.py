@@ -1,6 +1,7 @@
 """Large scenes: the same on any executor, complete, exact; refused before they start."""
 
 import functools
+import json
 import re
 
 import mujoco
@@ -23,9 +24,11 @@ from scenegen.large.layouts import Demand, plan_floor
 from scenegen.large.near import BoxIndex, candidate_pairs, join, overlapping_pairs
 from scenegen.large.options import FloorClutterConfig, MixConfig, ShareConfig, ToteGridConfig, WarehouseConfig
 from scenegen.large.pool import read_asset
-from scenegen.large.publish import verdict_of
+from scenegen.large.publish import PublishLargeConfig, publish_large, verdict_of
 from scenegen.large.reach import may_touch, reach_at
 from scenegen.pipeline.stage import Rejection
+from scenegen.scenes.load import load_scene
+from scenegen.scenes.publish import PublishedScene
 from scenegen.scenes.verify import SceneCheckConfig
 
 DEMAND = Demand(0.03, 0.0015)
@@ -261,6 +264,31 @@ def test_a_file_that_is_something_else_is_refused(scene, root, written, spoil):
     failed = {c.id for c in check_delivered(model, scene, assets, SceneCheckConfig()) if c.verdict is Verdict.FAIL}
     wanted = {"place": "X5", "mass": "X5", "friction": "X6", "option": "X6", "touch": "S6"}
     assert wanted[spoil] in failed
+
+
+def test_a_published_scene_is_loaded_again_and_damage_is_seen(root, folders):
+    scene = require(compose(root, folders, 12))
+    published = publish_large(scene, PublishLargeConfig(str(root), pictures=False))
+    assert isinstance(published, PublishedScene), published
+    folder = root / published.folder
+    loaded = load_scene(folder)
+    assert loaded.verdict is Verdict.PASS
+    assert [name for name, _ in loaded.engines] == ["mujoco", "pybullet"]
+    assert [one.name for one in loaded.objects] == [member.name for member in scene.members]
+    for one, member in zip(loaded.objects, scene.members, strict=True):
+        assert (one.X_WB.position == member.X_WB.position).all() and one.X_WB.angle_to(member.X_WB) < 1e-12
+    theirs = sorted((p.name, p.model.root.bounds.tolist(), p.X_WB.position.tolist()) for p in loaded.furniture)
+    ours = [one.placement(scene.models) for one in scene.fixtures]
+    assert theirs == sorted((p.name, p.model.root.bounds.tolist(), p.X_WB.position.tolist()) for p in ours)
+    record = json.loads((folder / "scene.json").read_text())
+    rows = [row for row in record["checks"] if row.get("engine") != "pybullet"]
+    (folder / "scene.json").write_text(json.dumps({**record, "checks": rows}))
+    with pytest.raises(SceneError, match="states PASS, but its checks give UNDECIDED"):
+        load_scene(folder)
+    (folder / "scene.json").write_text(json.dumps(record))
+    (folder / "poses.parquet").write_bytes(b"0" + (folder / "poses.parquet").read_bytes()[1:])
+    with pytest.raises(SceneError, match=r"poses\.parquet: was changed"):
+        load_scene(folder)
 
 
 def test_the_binary_model_is_the_same_and_sleeps_when_asked(written):

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from physics.check import Check
 from physics.drop_pybullet import PybulletConfig, choose_timestep
 from physics.engine import Placement, World
 from physics.errors import PhysicsError
@@ -20,7 +19,7 @@ from physics.pybullet_load import ContactSettings, Loader, fit_surfaces
 from scenegen.assets.package import load_asset
 from scenegen.errors import SceneError
 from scenegen.scenes.place import KeepOut
-from scenegen.scenes.publish import SCENE_JSON, SCENE_SCHEMA, scene_asset, verify_scene_files
+from scenegen.scenes.publish import SCENE_JSON, SCENE_SCHEMA, read_check, scene_asset, verify_scene_files
 from scenegen.scenes.scene import Scene, SceneEvent, SceneObject
 from scenegen.scenes.supports import box_model
 
@@ -39,22 +38,26 @@ def load_scene(folder: Path | str) -> Scene:
             folder is missing or was changed (names the file).
         AssetError: The folder of an asset is incomplete or was changed.
     """
+    # Large scenes know of scenes, and not the other way round.
+    from scenegen.large.load import restore_large
+    from scenegen.large.publish import LARGE_SCHEMA
+
     folder = Path(folder)
     path = folder / SCENE_JSON
     try:
         record = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise SceneError(f"{path}: cannot be read: {error}; give the folder of a scene that a run wrote") from error
-    if not isinstance(record, dict) or record.get("schema") != SCENE_SCHEMA:
-        raise SceneError(f"{path}: not a scene of schema {SCENE_SCHEMA!r}")
+    restore = {SCENE_SCHEMA: _restore, LARGE_SCHEMA: restore_large}
+    if not isinstance(record, dict) or record.get("schema") not in restore:
+        raise SceneError(f"{path}: not a scene of schema {SCENE_SCHEMA!r} or {LARGE_SCHEMA!r}")
     try:
-        scene = _restore(record, folder)
-        files = dict(record["files"])
+        verify_scene_files(folder, dict(record["files"]))
+        scene = restore[record["schema"]](record, folder)
     except (KeyError, TypeError, ValueError, PhysicsError) as error:
         raise SceneError(f"{path}: {type(error).__name__}: {error}") from error
     if str(scene.verdict) != record["verdict"]:
         raise SceneError(f"{path}: states {record['verdict']}, but its checks give {scene.verdict}; make it anew")
-    verify_scene_files(folder, files)
     return scene
 
 
@@ -146,7 +149,7 @@ def _restore(record: dict[str, Any], folder: Path) -> Scene:
         tuple(objects),
         find_material(record["ground"]),
         tuple(KeepOut(tuple(zone["lower"]), tuple(zone["upper"])) for zone in record["keep_outs"]),
-        tuple(_check(row) for row in record["checks"]),
+        tuple(read_check(row) for row in record["checks"]),
         tuple(SceneEvent(**row) for row in record["events"]),
         tuple((row["name"], row["version"]) for row in record["engines"]),
         tuple(record["limits_of_engines"]),
@@ -156,10 +159,3 @@ def _restore(record: dict[str, Any], folder: Path) -> Scene:
 
 def _pose(row: dict[str, Any]) -> Pose:
     return Pose(np.array(row["position"]), np.array(row["quaternion"]))
-
-
-def _check(row: dict[str, Any]) -> Check:
-    """Return a check from its record, which leaves out what is not set; its verdict follows from the rest."""
-    fields: dict[str, Any] = {"limit": None, **row}
-    fields.pop("verdict", None)
-    return Check(**fields)

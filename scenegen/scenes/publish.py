@@ -222,3 +222,10 @@ def _mesh_files(scene: Scene) -> dict[str, str]:
         meshes += [(part.surface, path) for _, part, path in part_paths(one.asset.model)]
         files |= {mesh.digest: f"../../{one.asset.folder}/{path}" for mesh, path in meshes}
     return files
+
+
+def read_check(row: Mapping[str, Any]) -> Check:
+    """Return a check from its record, which leaves out what is not set; its verdict follows from the rest."""
+    fields: dict[str, Any] = {"limit": None, **row}
+    fields.pop("verdict", None)
+    return Check(**fields)
