@@ -121,8 +121,8 @@ def describe(scene: Path) -> None:
     counts = record["counts"]
     touching = counts["in_components"] / record["objects"]
     print(
-        f"        {record['verdict']} in MuJoCo: {record['assets']} assets, {record['geoms']} geoms; {counts['alone']} "
-        f"alone ({counts['sampled']} judged on the spot), {counts['components']} components of up to "
+        f"        {record['verdict']} in both engines: {record['assets']} assets, {record['geoms']} geoms; "
+        f"{counts['alone']} alone ({counts['sampled']} judged on the spot), {counts['components']} components of up to "
         f"{counts['largest_component']} ({touching:.0%} of the objects); {len(record['replaced'])} replaced, "
         f"{len(record['merged'])} merged"
     )
