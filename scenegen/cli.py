@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 DONE, NOT_CERTIFIED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 """Exit codes: done; done, but something required was not certified; the user's error; interrupted (resumable)."""
+LONG_RUN = 600.0
+"""Runs that are expected to take longer say so before they start [s]."""
 
 app = typer.Typer(
     name="scenegen",
@@ -68,6 +70,9 @@ def run(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Stage calls at a time; default one for each core.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what the run will take, and whether it fits; then stop.")
+    ] = False,
 ) -> None:
     """Make certified objects and verified scenes from a configuration.
 
@@ -79,16 +84,24 @@ def run(
     changes += [f"executor.kind={executor}"] if executor else []
     changes += [f"executor.address={address}"] if address else []
     changes += [f"executor.workers={workers}"] if workers else []
-    raise typer.Exit(_guarded(lambda: _run(config, changes, out)))
+    raise typer.Exit(_guarded(lambda: _run(config, changes, out, dry_run)))
 
 
-def _run(path: Path, overrides: list[str], out: Path) -> int:
+def _run(path: Path, overrides: list[str], out: Path, dry_run: bool) -> int:
     begun = time.monotonic()
     from rich.console import Console
 
     from scenegen.config import load_config
 
     config = load_config(path, overrides)
+    from scenegen.estimate import check_budget, estimate_run
+
+    estimate = estimate_run(config)
+    if dry_run or estimate.seconds > LONG_RUN:
+        typer.echo(f"expected: {estimate.describe()}", err=True)
+    check_budget(estimate, config, out)
+    if dry_run:
+        return DONE
     from scenegen.reports.progress import RunProgress
     from scenegen.reports.summary import print_summary, save_config, summarize, write_summary
 

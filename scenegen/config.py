@@ -150,6 +150,10 @@ class ExecutorConfig:
     """Address of a Ray cluster; None starts a local Ray."""
     workers: Count | None = None
     """Stage calls at a time; None means one for each core."""
+    memory_gib: Annotated[float, Field(gt=0)] | None = None
+    """Memory that the run may take [GiB]; a run that is expected to take more is refused before it starts."""
+    disk_gib: Annotated[float, Field(gt=0)] | None = None
+    """Disk that the run may take [GiB]; the same."""
     stages: dict[str, StageLimits] = field(default_factory=dict)
     """Limits by stage name."""
 
