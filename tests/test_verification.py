@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from physics.check import Verdict
 from physics.errors import MaterialError, MeshError
+from physics.mesh import Mesh
 from physics.mesh_io import read_objects
 from physics.validity import count_self_intersections
 from scenegen import cli
@@ -241,6 +242,30 @@ def test_alterations_are_marked_and_never_a_pass(out: Path, tmp_path: Path) -> N
     assert false.certificate is not None and scan.certificate is not None
     assert "1e+03 times as large" in " ".join(false.certificate.fallbacks)
     assert "made solid at 48 voxels" in " ".join(scan.certificate.fallbacks)
+
+
+def test_solidify_takes_slivers_off() -> None:
+    """A closed box with a corner of a face moved onto its neighbour: two needles, which G6 refuses."""
+    box = trimesh.creation.box(BOX).subdivide()
+    a, b = box.faces[0][:2]
+    vertices = np.array(box.vertices)
+    split = len(vertices)
+    vertices = np.vstack([vertices, vertices[a] + 1e-6 * (vertices[b] - vertices[a])])
+    faces = []
+    for face in box.faces:  # both faces at the edge (a, b) get the new vertex, a hair from its end
+        at = next((k for k in range(3) if {face[k], face[(k + 1) % 3]} == {a, b}), None)
+        if at is None:
+            faces.append(tuple(face))
+            continue
+        i, j, k = face[at], face[(at + 1) % 3], face[(at + 2) % 3]
+        faces += [(i, split, k), (split, j, k)]
+    needled, altered = Mesh(vertices, np.array(faces, dtype=np.int32)), []
+    config, options = SurfaceConfig(), VerifyOptions(units="m", material="beech", solidify=True)
+    assert chain._no_solid(needled, config) == {"G6"}
+    solid = chain._made_solid(needled, options, config, altered)
+    assert chain._no_solid(solid, config) == set()
+    assert solid.volume == pytest.approx(float(np.prod(BOX)), rel=1e-6)
+    assert "slivers taken off" in altered[0]
 
 
 def test_solidify_leaves_closed_meshes_and_refuses_what_is_too_thin_for_its_voxels(out: Path, tmp_path: Path) -> None:

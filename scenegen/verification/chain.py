@@ -47,6 +47,10 @@ SIMPLIFICATION = 0.1
 """Largest shift of the surface when triangles of a solid that was made are merged [voxels]."""
 MOST_FACES = 500_000
 """Meshes of more faces are refused: exact predicates and hulls on them take minutes [1]."""
+SLIVERS = (1e-4, 1e-3)
+"""How far the surface of a closed body may move while its slivers are taken off, over L; the first that does [1]."""
+SOLID_CHECKS = ("G2", "G3", "G4", "G5", "G6")
+"""Checks that a mesh has to hold to be left as it is by `solidify`."""
 LARGEST_LOSS = 0.25
 """A solid that is made is refused where more than this share of the outer area has no surface within a voxel [1]."""
 FARTHEST = 1e6
@@ -75,9 +79,7 @@ def read_file(request: VerifyRequest, config: SurfaceConfig) -> Draft | Rejectio
     draft = Draft(asked, None, origin=Origin(path.name, sha256, units), whole=True)
     if options.solidify:
         try:
-            surfaces = tuple(
-                mesh if _bounds_a_solid(mesh, config) else _solidified(mesh, options, altered) for mesh in surfaces
-            )
+            surfaces = tuple(_made_solid(mesh, options, config, altered) for mesh in surfaces)
         except (AssetError, PhysicsError) as error:
             return Rejection("read", "no solid to be made", np.nan, None, "", str(error))
     try:
@@ -208,10 +210,30 @@ def _mesh_of(path: Path, options: VerifyOptions) -> Mesh:
     return whole.rotated(Y_UP) if (options.up == "y" if unclear else True) else whole
 
 
-def _bounds_a_solid(mesh: Mesh, config: SurfaceConfig) -> bool:
-    """Return whether a mesh is one closed body that does not cut itself: nothing is to be made solid."""
+def _made_solid(mesh: Mesh, options: VerifyOptions, config: SurfaceConfig, altered: list[str]) -> Mesh:
+    """Return a mesh that is one closed body without slivers as it is, freed of its slivers, or made solid anew.
+
+    Raises:
+        AssetError: as `_solidified`.
+    """
+    wrong = _no_solid(mesh, config)
+    if wrong == {"G6"}:
+        for share in SLIVERS:
+            simplified = simplify_mesh(mesh, tolerance=share * float(mesh.extents.max()))
+            if not simplified.fallback and not _no_solid(simplified.mesh, config):
+                change = simplified.mesh.volume / mesh.volume - 1
+                altered.append(
+                    f"altered: slivers taken off by simplifying within {simplified.tolerance_used * 1e3:.2g} mm; "
+                    f"{len(mesh.faces)} faces became {len(simplified.mesh.faces)}, the volume changed by {change:.2g}"
+                )
+                return simplified.mesh
+    return _solidified(mesh, options, altered) if wrong else mesh
+
+
+def _no_solid(mesh: Mesh, config: SurfaceConfig) -> set[str]:
+    """Return the checks that keep a mesh from being one closed body that does not cut itself, without slivers."""
     checks = check_validity(mesh, body="solid", config=config.validity)
-    return all(check.verdict is not Verdict.FAIL for check in checks if check.id in ("G2", "G3", "G4", "G5"))
+    return {check.id for check in checks if check.verdict is Verdict.FAIL and check.id in SOLID_CHECKS}
 
 
 def _solidified(mesh: Mesh, options: VerifyOptions, altered: list[str]) -> Mesh:
