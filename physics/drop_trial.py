@@ -111,7 +111,8 @@ def stable_start(subject: Subject, index: int, name: str) -> Start:
     """Return the start above a stable pose, tilted a little about an axis that is parallel to no side."""
     pose, config = subject.poses[index], subject.config
     angle = min(config.start_tilt, config.start_tilt_share * pose.tip_angle)
-    clearance = max(config.rest_clearance * subject.size, config.min_clearance)
+    least = min(config.min_clearance, config.min_clearance_share * subject.size)
+    clearance = max(config.rest_clearance * subject.size, least)
     X_WB = place_on_plane(subject, Pose.from_axis_angle(TILT_AXIS, angle).compose(pose.X_WB), clearance)
     return Start(name, X_WB, clearance, index, pose.probability)
 
