@@ -34,8 +34,8 @@ class DropConfig:
     min_clearance: float = 1e-3
     """Smallest clearance below a stable start [m]; at most min_clearance_share."""
     min_clearance_share: float = 0.1
-    """Largest min_clearance as a share of L [1]: from half its height a tall block of 2 mm lands in one engine and falls
-    over in the other, which says nothing about it."""
+    """Largest min_clearance as a share of L [1]: let go from half its height, a tall block of 2 mm stays up in one
+    engine and falls over in the other, which says nothing about it."""
     start_tilt: float = math.radians(0.5)
     """Tilt of a stable start, so that no exact symmetry holds a body in place [rad]; at most start_tilt_share."""
     start_tilt_share: float = 0.25
