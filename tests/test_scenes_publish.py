@@ -1,6 +1,7 @@
 """Scenes as files: stock MuJoCo and PyBullet find every object at rest, and reading back gives the same scene."""
 
 import json
+import shutil
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -202,7 +203,7 @@ def test_refusals(folder, out, tmp_path):
         load_scene(tmp_path)
     record = json.loads((folder / "scene.json").read_text())
     changed = folder.parent / "changed"
-    changed.mkdir()
+    shutil.copytree(folder, changed)
     for row in record["checks"]:
         if row["id"] == "S2":
             row["value"] = 1.0
