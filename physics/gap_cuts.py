@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
+from physics.convex import depths_in, hull_of
+from physics.cut_directions import directions
 from physics.hull_error import arrays, surface_samples
 from physics.plane_cuts import (
     CutConfig,
@@ -22,13 +24,11 @@ from physics.plane_cuts import (
     Piece,
     Plane,
     best_planes,
-    depths_in,
-    directions,
-    hull_of,
     merged,
     sides,
     split,
 )
+from physics.surface_distance import Surface
 
 LEAST_GAIN = 0.02
 """A cut that uncovers a smaller share of the air is not worth a hull [1]."""
@@ -47,24 +47,18 @@ def covered_air(
         samples: Points on the surface, beside its vertices.
         config: Where the air is looked at.
     """
-    import igl
-
-    kind = igl.SIGNED_DISTANCE_TYPE_PSEUDONORMAL
-    (vertices, faces), (u_vertices, u_faces) = arrays(solid), arrays(union)
-    points = np.concatenate([surface_samples(vertices, faces, samples), vertices])
-    depth = -np.asarray(igl.signed_distance(points, u_vertices, u_faces, sign_type=kind)[0])
+    surface = Surface(*arrays(solid))
+    points = np.concatenate([surface_samples(surface.vertices, surface.faces, samples), surface.vertices])
+    depth = -Surface(*arrays(union)).signed_distance(points)
     limit = percentile if np.percentile(np.abs(depth[:samples]), 95) > percentile else farthest
     order = np.argsort(-depth, kind="stable")
     order = order[depth[order] > limit]
     order = order[:: max(1, -(-len(order) // config.most_points))]
     if not len(order):
         return np.zeros((0, 3)), float(depth.max())
-    face = igl.point_mesh_squared_distance(points[order], vertices, faces)[1]
-    a, b, c = (vertices[faces[np.asarray(face).reshape(-1), k]] for k in range(3))
-    normal = np.cross(b - a, c - a)
-    normal /= np.linalg.norm(normal, axis=1, keepdims=True).clip(min=1e-300)
+    normal = surface.normals[surface.nearest(points[order])[1]]
     air = np.concatenate([points[order] + step * normal for step in config.steps])
-    outside = np.asarray(igl.signed_distance(air, vertices, faces, sign_type=kind)[0]) > 0.5 * config.steps[0]
+    outside = surface.signed_distance(air) > 0.5 * config.steps[0]
     return air[outside], float(depth.max())
 
 

@@ -19,6 +19,7 @@ from physics.errors import HullError as HullFault
 from physics.hull_holes import HoleConfig, narrow_holes
 from physics.hull_openings import OpeningConfig, clear_share
 from physics.mesh import Mesh
+from physics.surface_distance import Surface
 
 
 @dataclass(frozen=True)
@@ -364,13 +365,9 @@ def _distances(
     Seams between hulls leave parts of the surface of U deep inside M, where nothing can touch them. So from U to
     M only points outside M count; what U lacks is seen from M, whose points all count.
     """
-    import igl
-
     spread = surface_samples(vertices, faces, samples)
-    points = np.ascontiguousarray(np.concatenate([spread, vertices]))
-    kind = igl.SIGNED_DISTANCE_TYPE_PSEUDONORMAL
-    signed = igl.signed_distance(points, to_vertices, to_faces, sign_type=kind)[0]
-    distance = np.maximum(signed, 0.0) if outside_only else np.abs(signed)
+    points, surface = np.concatenate([spread, vertices]), Surface(to_vertices, to_faces)
+    distance = np.maximum(surface.signed_distance(points), 0.0) if outside_only else surface.distance(points)
     return float(np.percentile(distance[: len(spread)], 95)), float(distance.max())
 
 

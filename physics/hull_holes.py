@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from physics.surface_distance import Surface
+
 
 @dataclass(frozen=True)
 class HoleConfig:
@@ -105,6 +107,7 @@ class _Solid:
         from embreex.mesh_construction import TriangleMesh
         from embreex.rtcore_scene import EmbreeScene
 
+        self._surface = Surface(vertices, faces)
         self.vertices, self.faces = vertices, faces
         self._scene: Any = EmbreeScene()
         TriangleMesh(self._scene, np.ascontiguousarray(vertices[faces], dtype=np.float32))
@@ -121,20 +124,11 @@ class _Solid:
 
     def holds(self, points: Float64[np.ndarray, "P 3"]) -> Bool[np.ndarray, "P"]:
         """Whether points lie inside: a ray from a face may begin beyond a gap that is narrower than its first step."""
-        import igl
-
-        if not len(points):
-            return np.zeros(0, dtype=bool)
-        kind = igl.SIGNED_DISTANCE_TYPE_PSEUDONORMAL
-        return np.asarray(igl.signed_distance(points, self.vertices, self.faces, sign_type=kind)[0]) < 0
+        return self._surface.signed_distance(points) < 0
 
     def clearance(self, points: np.ndarray) -> Float64[np.ndarray, "P"]:
         """Distance of points from the surface [L]."""
-        import igl
-
-        flat = np.ascontiguousarray(points.reshape(-1, 3))
-        squared = igl.point_mesh_squared_distance(flat, self.vertices, self.faces)[0]
-        return np.sqrt(np.asarray(squared)).reshape(points.shape[:-1])
+        return self._surface.distance(points.reshape(-1, 3)).reshape(points.shape[:-1])
 
 
 def _gaps(solid: _Solid, config: HoleConfig) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool, Float64
+
+from physics.surface_distance import Surface
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,6 @@ def clear_share(
 
 def _clear_stretches(vertices: np.ndarray, faces: np.ndarray, config: OpeningConfig) -> tuple[np.ndarray, np.ndarray]:
     """Ends of the stretches of chords that run outside the solid and clear of it."""
-    import igl
     from scipy.spatial import ConvexHull
 
     from physics.hull_error import surface_samples
@@ -94,10 +96,24 @@ def _clear_stretches(vertices: np.ndarray, faces: np.ndarray, config: OpeningCon
     places = np.linspace(0.0, 1.0, config.probes + 2)[1:-1]
     t = begins[:, None] + places * (ends - begins)[:, None]
     points = origin[rays, None] + t[:, :, None] * direction[rays, None]
-    squared = np.asarray(igl.point_mesh_squared_distance(points.reshape(-1, 3), vertices, faces)[0])
-    first, last = _longest_run(squared.reshape(t.shape) > config.clearance**2)
+    first, last = _longest_run(_are_clear(Surface(vertices, faces), points, config.clearance))
     row = np.flatnonzero(last > first)
     return points[row, first[row]], points[row, last[row]]
+
+
+def _are_clear(surface: Surface, points: Float64[np.ndarray, "R P 3"], clearance: float) -> Bool[np.ndarray, "R P"]:
+    """Whether points in rows keep clear of a surface.
+
+    A point is as far as the one beside it, give or take their distance; most need not be measured for that.
+    """
+    rows, count = points.shape[:2]
+    least, most = np.zeros((rows, count)), np.full((rows, count), np.inf)
+    for place in np.argsort(np.abs(np.arange(count) - count // 2), kind="stable"):
+        row = np.flatnonzero((least[:, place] <= clearance) & (most[:, place] > clearance))
+        found = surface.distance(points[row, place])[:, None]
+        apart = np.linalg.norm(points[row] - points[row, place, None], axis=2)
+        least[row], most[row] = np.maximum(least[row], found - apart), np.minimum(most[row], found + apart)
+    return least > clearance
 
 
 def _longest_run(open_: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -23,6 +23,7 @@ import numpy as np
 
 from physics.check import SEVERITY, Check, Verdict, overall_verdict
 from physics.coacd_run import ChildLimits, CoacdConfig, coacd_hulls
+from physics.convex import hull_planes, sure_hull
 from physics.errors import HullError as HullFault
 from physics.fan_cuts import FanConfig
 from physics.gap_cuts import covered_air, open_gaps
@@ -50,9 +51,7 @@ from physics.plane_cuts import (
     Cutting,
     cut_solid,
     hull_corners,
-    hull_planes,
     simplified,
-    sure_hull,
 )
 
 ALGORITHM = "8"

@@ -16,50 +16,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from physics.convex import depths_in, hull_of, hull_planes, solid_arrays, sure_hull, volume_beyond
+from physics.cut_directions import directions, flat_levels
 from physics.fan_cuts import FanConfig, fan_planes
+from physics.hull_standoff import face_standoff, farthest_standoff
+from physics.surface_distance import Surface
 
 LEAST_VOLUME = 1e-9
 """Smaller components of a cut are rounding [L^3]."""
 LEAST_SHARE = 1e-3
 """Smaller shares of a volume are rounding [1]."""
-LEAST_NOTCH = 1e-6
-"""A hull with corners farther out of its faces is not convex [L]."""
-GRID_DECIMALS = 6
-"""Points on a grid of so many decimals are hulled where all else fails [L]."""
 LEAST_GAP = 0.001
 """Air that comes to lie deeper in a hull by less than this is not covered by it [L]."""
-LEAST_HEIGHT = 1e-7
-"""Faces of less height over their longest edge have no normal [L]."""
-FEW_PLANES, BLOCK = 48, 256
-"""Depths are bounded by this many planes first, and found for this many points at once."""
 TOUCH = 1e-6
 """Points this near to a plane lie on it, boxes this near touch [L]."""
-
-
-def _grid(rows: int) -> Float64[np.ndarray, "S 3"]:
-    """Barycentric weights of points spread evenly over a triangle, its edges included and its corners not."""
-    weights = np.array([(i, j, rows - i - j) for i in range(rows + 1) for j in range(rows + 1 - i)], dtype=float) / rows
-    return weights[weights.max(axis=1) < 1.0]
-
-
-def _strip(rows: int) -> Float64[np.ndarray, "S 3"]:
-    """Barycentric weights of points along the first edge of a triangle and halfway to its third corner."""
-    along = np.arange(1, rows) / rows
-    edge = np.stack([along, 1 - along, 0 * along], axis=1)
-    return np.concatenate([edge, 0.5 * edge + [0.0, 0.0, 0.5]])
-
-
-SAMPLE_EDGES = (0.08, 0.25)
-"""Faces with a longer longest edge are sampled more densely [L]."""
-SAMPLE_HEIGHT = 0.04
-"""Middling and large faces of less height, such as those of a fan over a disc, are sampled along two lines [L]."""
-SAMPLE_GRIDS = (_grid(3), _grid(8), _grid(16), _strip(8), _strip(16))
-"""Samples of small, middling and large faces, and of narrow ones that are middling and large: about 0.03 L apart."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +128,7 @@ class Piece:
     vertices: Float64[np.ndarray, "V 3"] = field(init=False)
     faces: Int64[np.ndarray, "F 3"] = field(init=False)
     edges: Int64[np.ndarray, "E 2"] = field(init=False)
+    surface: Surface = field(init=False)
     hull: Any = field(init=False)
     excess: float = field(init=False)
     """Volume of the hull outside the piece [L^3]."""
@@ -159,12 +136,13 @@ class Piece:
 
     def __post_init__(self) -> None:
         self.vertices, self.faces = solid_arrays(self.solid)
+        self.surface = Surface(self.vertices, self.faces)
         halves = np.concatenate([self.faces[:, [0, 1]], self.faces[:, [1, 2]], self.faces[:, [2, 0]]])
         self.edges = halves[halves[:, 0] < halves[:, 1]]
         self.hull = sure_hull(self.vertices)
         self.excess = max(self.hull.volume() - self.solid.volume(), 0.0)
 
-    @property
+    @cached_property
     def skin(self) -> Float64[np.ndarray, "S 3"]:
         """Vertices and middles of edges on the surface of the solid; those within a cut face are left out.
 
@@ -183,7 +161,7 @@ class Piece:
     def standoff(self) -> float:
         """Largest distance of the hull from the piece, and of the solid's surface inside the hull [L]."""
         if self._standoff is None:
-            self._standoff = max(float(_face_standoff(self.hull, [self]).max()), _depth(self.hull, [self]))
+            self._standoff = max(farthest_standoff(self.hull, [self.surface]), _depth(self.hull, [self]))
         return self._standoff
 
 
@@ -250,15 +228,17 @@ def simplified(solid: Any, config: CutConfig) -> Any:
     but promises nothing: on long thin faces it can leave a flap that stands off. So its result is checked both ways;
     where it is refused, more is cleared before, and then more faces are left.
     """
-    faces = config.faces
-    clear = [solid.simplify(error) for error in (config.simplify_error, *config.simplify_retries)]
-    while clear[0].num_tri() > faces:
-        for start in clear:
-            coarse = _collapsed(start, faces)
-            if coarse is not None and _is_near(coarse, clear[0], config):
+    faces, clear = config.faces, solid.simplify(config.simplify_error)
+    cleared = [clear]  # the others are made when they are asked for
+    while clear.num_tri() > faces:
+        for k, error in enumerate((config.simplify_error, *config.simplify_retries)):
+            if k == len(cleared):
+                cleared.append(solid.simplify(error))
+            coarse = _collapsed(cleared[k], faces)
+            if coarse is not None and _is_near(coarse, clear, config):
                 return coarse
         faces *= 2
-    return clear[0]
+    return clear
 
 
 def _collapsed(solid: Any, faces: int) -> Any:
@@ -284,44 +264,6 @@ def _is_near(coarse: Any, solid: Any, config: CutConfig) -> bool:
     there = np.asarray(igl.point_mesh_squared_distance(w, v, f)[0])
     back = np.asarray(igl.point_mesh_squared_distance(np.concatenate([v, v[f].mean(axis=1)]), w, g)[0])
     return max(there.max(), back.max()) < config.simplify_distance**2
-
-
-def solid_arrays(solid: Any) -> tuple[Float64[np.ndarray, "V 3"], Int64[np.ndarray, "F 3"]]:
-    """Return vertices and faces of a manifold3d solid."""
-    mesh = solid.to_mesh64()
-    vertices = np.ascontiguousarray(np.asarray(mesh.vert_properties)[:, :3], dtype=np.float64)
-    return vertices, np.ascontiguousarray(mesh.tri_verts, dtype=np.int64)
-
-
-def hull_of(points: np.ndarray) -> Any:
-    """Return the hull of points as a manifold3d solid; right for all but a few sets of points (see `sure_hull`)."""
-    from manifold3d import Manifold
-
-    return Manifold.hull_points(np.ascontiguousarray(points))
-
-
-def sure_hull(points: Float64[np.ndarray, "N 3"]) -> Any:
-    """Return the hull of points as a manifold3d solid that is convex.
-
-    Seen: with many points nearly in a plane, manifold3d 3.5 leaves a notch 0.1 L deep, in any order of the points.
-    It does not when it gets the corners that Qhull finds, or points on a grid.
-    """
-    hull = hull_of(points)
-    if _is_convex(hull):
-        return hull
-    from scipy.spatial import ConvexHull, QhullError
-
-    try:
-        points = points[np.sort(ConvexHull(points).vertices)]
-    except QhullError:
-        return hull  # flat
-    again = hull_of(points)
-    return again if _is_convex(again) else hull_of(np.round(points, GRID_DECIMALS))
-
-
-def _is_convex(hull: Any) -> bool:
-    normal, offset, _ = hull_planes(hull)
-    return not len(normal) or float((solid_arrays(hull)[0] @ normal.T - offset).max()) < LEAST_NOTCH
 
 
 def _components(solid: Any) -> list[Any]:
@@ -463,30 +405,13 @@ def _best_of_each_direction(piece: Piece, config: CutConfig, offsets: int) -> li
             continue
         step = span / (offsets + 1)
         across = np.abs(cross @ direction) > config.flat_cosine * area
-        flats = _flat_levels((a[across] @ direction - low) / span, area[across], config.flats)
+        flats = flat_levels((a[across] @ direction - low) / span, area[across], config.flats)
         planes = [Plane(direction, low + level) for level in (*(step * np.arange(1, offsets + 1)), *(span * flats))]
         scores = [_volume_after(piece, heights, plane) for plane in planes]
         best = int(np.argmin(scores))
         if np.isfinite(scores[best]):
             found.append((scores[best], planes[best], step))
     return sorted(found, key=lambda item: item[0])
-
-
-def directions(centres: np.ndarray, area: np.ndarray) -> Float64[np.ndarray, "D 3"]:
-    """Axes, and the principal axes of the surface where they differ."""
-    deviation = centres - np.average(centres, axis=0, weights=area)
-    vectors = np.linalg.eigh((area[:, None] * deviation).T @ deviation)[1].T
-    return np.concatenate([np.eye(3)[::-1], vectors[np.abs(vectors).max(axis=1) < 0.995]])
-
-
-def _flat_levels(levels: np.ndarray, area: np.ndarray, count: int) -> Float64[np.ndarray, "L"]:
-    """Levels, as shares of the span, that hold most of the area across a direction; the two ends are left out."""
-    bins = 200
-    index = np.clip(np.round(levels * bins).astype(int), 0, bins)
-    weight = np.bincount(index, weights=area, minlength=bins + 1)
-    weight[:2] = weight[-2:] = 0.0
-    best = [k for k in np.argsort(-weight, kind="stable")[:count] if weight[k] > 0]
-    return np.array([np.average(levels[index == k], weights=area[index == k]) for k in best])
 
 
 # ---- merging and setting back ---------------------------------------------------------------------------------
@@ -522,7 +447,8 @@ def merged(
         members = [*groups[i][1], *groups[j][1]]
         if _depth(hull, members) > config.target_distance:
             continue
-        if _face_standoff(hull, members).max() > config.target_distance:
+        far = config.target_distance
+        if farthest_standoff(hull, [piece.surface for piece in members], least=far) > far:
             continue
         if free is not None and _covers_more(hull, (groups[i][0], groups[j][0]), free):
             continue
@@ -550,86 +476,15 @@ def _overlapping(piece: Piece, overlap: float) -> Float64[np.ndarray, "N 3"]:
     return moved
 
 
-def _face_standoff(hull: Any, pieces: Sequence[Piece]) -> Float64[np.ndarray, "F"]:
-    """Largest distance found from each face of a hull to the surfaces of its pieces [L].
-
-    Large faces get more samples, or a hole that a hull closes would lie between them.
-    """
-    import igl
-
-    vertices, faces = solid_arrays(hull)
-    edges = vertices[np.roll(faces, -1, axis=1)] - vertices[faces]
-    lengths = np.linalg.norm(edges, axis=2)
-    first = lengths.argmax(axis=1)
-    faces = np.take_along_axis(faces, (first[:, None] + np.arange(3)) % 3, axis=1)  # the longest edge comes first
-    longest = lengths.max(axis=1)
-    height = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1) / longest.clip(min=LEAST_VOLUME)
-    tier = np.searchsorted(SAMPLE_EDGES, longest)
-    tier += np.where((tier > 0) & (height < SAMPLE_HEIGHT), 2, 0)
-    points, owners = [], []
-    for level, weights in enumerate(SAMPLE_GRIDS):
-        index = np.flatnonzero(tier == level)
-        points.append(np.einsum("sk,fkx->fsx", weights, vertices[faces[index]]).reshape(-1, 3))
-        owners.append(np.repeat(index, len(weights)))
-    starts = np.cumsum([0, *(len(piece.vertices) for piece in pieces)])
-    squared = igl.point_mesh_squared_distance(
-        np.concatenate(points),
-        np.concatenate([piece.vertices for piece in pieces]),
-        np.concatenate([piece.faces + start for piece, start in zip(pieces, starts, strict=False)]),
-    )[0]
-    largest = np.zeros(len(faces))
-    np.maximum.at(largest, np.concatenate(owners), squared)
-    return np.sqrt(largest)
-
-
 def _depth(hull: Any, pieces: Sequence[Piece]) -> float:
     """Largest depth of the solid's surface inside a hull that stands for pieces of it [L]."""
     return float(depths_in(hull, np.concatenate([piece.skin for piece in pieces]), deepest=True).max(initial=0.0))
 
 
-def depths_in(hull: Any, points: Float64[np.ndarray, "P 3"], *, deepest: bool = False) -> Float64[np.ndarray, "P"]:
-    """Depth of points inside a convex solid, 0 outside [L].
-
-    Args:
-        hull: A convex manifold3d solid.
-        points: Where the depth is wanted.
-        deepest: Only the largest is wanted; others may be given as 0.
-    """
-    normal, offset, _ = hull_planes(hull)
-    if not len(points) or not len(normal):
-        return np.zeros(len(points))
-    depths = np.zeros(len(points))
-    few = np.linspace(0, len(normal) - 1, min(FEW_PLANES, len(normal))).astype(int)
-    bound = (offset[few] - points @ normal[few].T).min(axis=1)  # no point lies deeper than this
-    order = np.argsort(-bound, kind="stable")
-    order = order[bound[order] > 0]
-    for block in np.array_split(order, max(1, -(-len(order) // BLOCK))):
-        if deepest and len(block) and bound[block[0]] <= depths.max():
-            break
-        depths[block] = (offset - points[block] @ normal.T).min(axis=1).clip(min=0.0) if len(block) else 0.0
-    return depths
-
-
-def hull_planes(hull: Any) -> tuple[Float64[np.ndarray, "K 3"], Float64[np.ndarray, "K"], Int64[np.ndarray, "K"]]:
-    """Normals, offsets and numbers of the faces of a convex solid that are wide enough to have a normal.
-
-    Hulls have slivers between points in line; what comes out as their normal is rounding and points anywhere.
-    """
-    vertices, faces = solid_arrays(hull)
-    a, b, c = (vertices[faces[:, k]] for k in range(3))
-    u, v = b - a, c - a
-    # Thousands of small hulls are asked for this: sums written out take a third of the time of `np.cross` and `norm`.
-    normal = u[:, (1, 2, 0)] * v[:, (2, 0, 1)] - u[:, (2, 0, 1)] * v[:, (1, 2, 0)]
-    longest = np.sqrt(np.max([np.einsum("fi,fi->f", e, e) for e in (u, v, c - b)], axis=0))
-    length = np.sqrt(np.einsum("fi,fi->f", normal, normal))
-    wide = np.flatnonzero(length > LEAST_HEIGHT * longest)
-    normal = normal[wide] / length[wide, None]
-    return normal, np.einsum("fi,fi->f", normal, a[wide]), wide
-
-
 def _set_back(hull: Any, pieces: Sequence[Piece], config: CutConfig) -> Float64[np.ndarray, "N 3"]:
     """Move the faces that stand off the solid back by a share of their stand-off."""
-    distance = config.set_back * _face_standoff(hull, pieces)
+    least = config.least_set_back / config.set_back if config.set_back > 0 else np.inf
+    distance = config.set_back * face_standoff(hull, [piece.surface for piece in pieces], least=least)
     vertices, faces = solid_arrays(hull)
     for normal, height, k in zip(*hull_planes(hull), strict=True):
         if not distance[k] > config.least_set_back:
@@ -641,35 +496,3 @@ def _set_back(hull: Any, pieces: Sequence[Piece], config: CutConfig) -> Float64[
             hull = hull.trim_by_plane(tuple(-normal), -level)
             vertices, faces = solid_arrays(hull)
     return vertices
-
-
-def volume_beyond(
-    vertices: Float64[np.ndarray, "V 3"],
-    faces: Int64[np.ndarray, "F 3"],
-    normal: Float64[np.ndarray, "3"],
-    level: float,
-) -> float:
-    """Return the volume of a solid beyond a plane, where `normal . x > level`.
-
-    By the divergence theorem it is the flux of max(h, 0) n through the boundary, h being the height over the plane:
-    that field has divergence 1 beyond the plane and 0 before it. Over a triangle max(h, 0) is integrated exactly.
-
-    Args:
-        vertices: Corners of the closed boundary.
-        faces: Its triangles, outward.
-        normal: Unit normal n of the plane.
-        level: Offset of the plane.
-    """
-    height = vertices @ normal - level
-    reaching = faces[(height > 0)[faces].any(axis=1)]
-    if not len(reaching):
-        return 0.0
-    a, b, c = (vertices[reaching[:, k]] for k in range(3))
-    u, v = b - a, c - a
-    across = 0.5 * ((u[:, (1, 2, 0)] * v[:, (2, 0, 1)] - u[:, (2, 0, 1)] * v[:, (1, 2, 0)]) @ normal)
-    low, middle, high = np.sort(height[reaching], axis=1).T
-    mean = (low + middle + high) / 3
-    with np.errstate(divide="ignore", invalid="ignore"):
-        one = high**3 / (3 * (high - low) * (high - middle))  # only the highest corner is beyond
-        two = mean - low**3 / (3 * (middle - low) * (high - low))  # all but the lowest corner are
-    return float(across @ np.where(low >= 0, mean, np.where(middle <= 0, one, two)))

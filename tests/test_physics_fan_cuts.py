@@ -6,8 +6,9 @@ import manifold3d as m3
 import numpy as np
 import pytest
 
+from physics.convex import solid_arrays
 from physics.fan_cuts import FanConfig, fan_planes
-from physics.plane_cuts import CutConfig, Group, cut_solid, solid_arrays
+from physics.plane_cuts import CutConfig, Group, cut_solid
 
 AXES = np.eye(3)[::-1]
 SOLID = m3.Manifold

@@ -10,6 +10,7 @@ import pytest
 
 from physics.check import Verdict, overall_verdict
 from physics.coacd_run import ChildLimits, CoacdConfig, coacd_hulls
+from physics.convex import solid_arrays, volume_beyond
 from physics.errors import HullError as HullFault
 from physics.hull_error import arrays, hull_checks
 from physics.hulls import HullConfig, Rung, _planted, decompose_body, decompose_mesh
@@ -17,7 +18,7 @@ from physics.isolate import ChildTimedOut
 from physics.materials import find_material
 from physics.mesh import Mesh
 from physics.model import Body, Part
-from physics.plane_cuts import CutConfig, GapConfig, _is_near, simplified, solid_arrays, volume_beyond
+from physics.plane_cuts import CutConfig, GapConfig, _is_near, simplified
 
 SOLID = m3.Manifold
 CUTS = HullConfig(ladder=(Rung("cuts", CutConfig(), after=Verdict.PASS),))
