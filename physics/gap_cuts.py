@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from physics.convex import depths_in, hull_of
+from physics.convex import depths_in, hull_of, hull_planes
 from physics.cut_directions import directions
 from physics.hull_error import arrays, surface_samples
 from physics.plane_cuts import (
+    TOUCH,
     CutConfig,
     GapConfig,
     Group,
@@ -30,6 +31,12 @@ from physics.plane_cuts import (
 )
 from physics.surface_distance import Surface
 
+TRIED = 2
+"""So many of the best planes by each measure are tried."""
+CUT_COSINE = 1 - 1e-9
+"""A face of a hull lies in a cut when its normal has at least this cosine with that of the cut [1]."""
+FARTHEST = 1.0
+"""Air is no deeper than this [L]."""
 LEAST_GAIN = 0.02
 """A cut that uncovers a smaller share of the air is not worth a hull [1]."""
 
@@ -56,8 +63,10 @@ def covered_air(
     order = order[:: max(1, -(-len(order) // config.most_points))]
     if not len(order):
         return np.zeros((0, 3)), float(depth.max())
-    normal = surface.normals[surface.nearest(points[order])[1]]
-    air = np.concatenate([points[order] + step * normal for step in config.steps])
+    _, face, place = surface.nearest(points[order])
+    # Along a wall's own normal the air of an inner edge lies on the wall beside it; that of the corner leads away.
+    normals = (surface.normals[face], surface.corner_normals[surface.nearest_corner(face, place)])
+    air = np.concatenate([points[order] + step * normal for normal in normals for step in config.steps])
     outside = surface.signed_distance(air) > 0.5 * config.steps[0]
     return air[outside], float(depth.max())
 
@@ -95,7 +104,7 @@ def _opened(piece: Piece, air: np.ndarray, cut: CutConfig) -> list[Piece]:
     """Cut a piece where that uncovers most of the air that its hull covers."""
     pieces, done = [piece], []
     for _ in range(cut.gaps.cuts):
-        costs = [_cost(part.hull, air) for part in pieces]
+        costs = [_cost(part, air) for part in pieces]
         worst = int(np.argmax(costs))
         if not costs[worst] > 0:
             break
@@ -112,31 +121,56 @@ def _opened(piece: Piece, air: np.ndarray, cut: CutConfig) -> list[Piece]:
     return [*done, *pieces]
 
 
-def _cost(hull: Any, air: np.ndarray) -> float:
-    """How much of the air a hull covers, and how deep."""
-    depth = depths_in(hull, air)
-    return float((depth**2).sum())
+def _cost(piece: Piece, air: np.ndarray) -> float:
+    """How much of the air the hull of a piece covers, and how deep below its faces that are no cuts.
+
+    Beyond a cut lies the hull of another piece: air beside it is as deep in the union as before.
+    """
+    return _cost_within(piece.hull, air, [plane for plane, _ in piece.path])
+
+
+def _cost_within(hull: Any, air: np.ndarray, cuts: Sequence[Plane]) -> float:
+    normal, offset, _ = hull_planes(hull)
+    if not len(normal) or not len(air):
+        return 0.0
+    height = offset - air @ normal.T
+    depth = height.min(axis=1)
+    outer = np.ones(len(normal), dtype=bool)
+    for plane in cuts:
+        along = normal @ plane.normal
+        outer &= (np.abs(along) < CUT_COSINE) | (np.abs(offset * np.sign(along) - plane.offset) > TOUCH)
+    below = height[:, outer].min(axis=1, initial=FARTHEST)
+    return float((np.where(depth > 0, below, 0.0) ** 2).sum())
 
 
 def _opening_planes(piece: Piece, air: np.ndarray, cut: CutConfig) -> list[Plane]:
-    """Return the plane after which the hulls of both sides cover least air, or two where one gains nothing."""
+    """Return the plane after which the hulls of both sides cover least air, or two where one gains nothing.
+
+    Both sides may fall into several pieces, so the planes that seem best are tried.
+    """
     a, b, c = (piece.vertices[piece.faces[:, k]] for k in range(3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
     ways = list(directions((a + b + c) / 3, area))
     if len(air) > 3:
         ways += [way for way in directions(air, np.ones(len(air)))[3:] if np.abs(np.array(ways) @ way).max() < 0.995]
-    best: tuple[float, Plane] | None = None
-    limit = (1 - LEAST_GAIN) * _cost(piece.hull, air)
+    seen, bare, planes = [], [], []
     for way in ways:
         heights, at = piece.vertices @ way, air @ way
         low, high = float(at.min()), float(at.max())
         beside = [level for margin in cut.gaps.margins for level in (low - margin, high + margin)]
         for level in (*np.quantile(at, cut.gaps.levels), *beside):
-            plane = Plane(way, float(level))
-            cost = _cost_after(piece, heights, plane, air)
-            if cost < (limit if best is None else best[0]):
-                best = (cost, plane)
-    return _best_cross(piece, air, ways, limit, cut) if best is None else [best[1]]
+            planes.append(Plane(way, float(level)))
+            hulls = [hull_of(points) for points in sides(piece, heights, planes[-1])]
+            seen.append(sum(_cost_within(hull, air, [planes[-1], *(p for p, _ in piece.path)]) for hull in hulls))
+            bare.append(sum(_cost_within(hull, air, []) for hull in hulls))
+    now = _cost(piece, air)
+    limit = (1 - LEAST_GAIN) * now
+    best: tuple[float, list[Plane]] = (limit, [])
+    for k in dict.fromkeys([*np.argsort(seen, kind="stable")[:TRIED], *np.argsort(bare, kind="stable")[:TRIED]]):
+        parts = split(piece, planes[k])
+        cost = sum(_cost(part, air) for part in parts) if len(parts) > 1 else np.inf
+        best = min(best, (cost, [planes[k]]), key=lambda found: found[0])
+    return best[1] or _best_cross(piece, air, ways, limit, cut)
 
 
 def _best_cross(piece: Piece, air: np.ndarray, ways: list[np.ndarray], limit: float, cut: CutConfig) -> list[Plane]:
@@ -153,10 +187,10 @@ def _best_cross(piece: Piece, air: np.ndarray, ways: list[np.ndarray], limit: fl
     for k, first in enumerate(planes):
         halves = split(piece, first)
         for second in planes[k + 1 :] if len(halves) > 1 else ():
-            cost = sum(_cost_after(half, half.vertices @ second.normal, second, air) for half in halves)
+            cost = 0.0
+            for half in halves:
+                cuts = [second, *(plane for plane, _ in half.path)]
+                points = sides(half, half.vertices @ second.normal, second)
+                cost += sum(_cost_within(hull_of(part), air, cuts) for part in points)
             best = min(best, (cost, [first, second]), key=lambda found: found[0])
     return best[1] or best_planes(piece, cut)
-
-
-def _cost_after(piece: Piece, heights: np.ndarray, plane: Plane, air: np.ndarray) -> float:
-    return sum(_cost(hull_of(points), air) for points in sides(piece, heights, plane))

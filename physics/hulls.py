@@ -54,7 +54,7 @@ from physics.plane_cuts import (
     simplified,
 )
 
-ALGORITHM = "8"
+ALGORITHM = "9"
 """Raised when the same input gives other hulls, so that old cache entries are not read."""
 
 MOST_GROWTH = 1.08
@@ -81,10 +81,10 @@ LADDER = (
     Rung("cuts", CutConfig(), after=Verdict.PASS),
     Rung(
         "closer cuts",
-        CutConfig(target_distance=0.018, target_inflation=0.003, most_pieces=120, fan=FanConfig(sagitta=0.013)),
+        CutConfig(target_distance=0.018, target_inflation=0.003, fan=FanConfig(sagitta=0.013)),
         after=Verdict.WARN,
     ),
-    Rung("fine cuts", CutConfig(faces=3000, target_distance=0.012, target_inflation=0.003, most_pieces=124)),
+    Rung("fine cuts", CutConfig(faces=3000, target_distance=0.012, target_inflation=0.003)),
     Rung("CoACD .05 20/10/2", CoacdConfig()),
     Rung("CoACD .03 20/60/3", CoacdConfig(threshold=0.03, iterations=60, depth=3, resolution=2000)),
 )

@@ -17,13 +17,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
 from physics.convex import depths_in, hull_of, hull_planes, solid_arrays, sure_hull, volume_beyond
-from physics.cut_directions import directions, flat_levels
+from physics.cut_directions import directions, flat_directions, flat_levels
 from physics.fan_cuts import FanConfig, fan_planes
 from physics.hull_standoff import face_standoff, farthest_standoff
 from physics.surface_distance import Surface
@@ -90,8 +91,8 @@ class CutConfig:
     """Cutting goes on while excess volume over the area of the solid is above this [L]."""
     target_distance: float = 0.022
     """Cutting goes on while a hull stands off its piece by more than this [L]."""
-    most_pieces: int = 112
-    """Cutting stops at this many pieces."""
+    most_pieces: int = 240
+    """Cutting stops at this many pieces; merging leaves about two of three."""
     merge_inflation: float = 0.0005
     """Merging pieces may add this much to the mean inflation in all [L]."""
     overlap: float = 0.0005
@@ -102,6 +103,14 @@ class CutConfig:
     """A face is moved back only when that removes this many times more excess than solid [1]."""
     least_set_back: float = 0.001
     """Faces are not moved by less than this [L]."""
+    slab_share: float = 0.1
+    """A convex part along flat walls is cut off where it has this share of the volume of a piece [1]."""
+    slab_filled: float = 0.9
+    """It is taken as convex when it fills this share of its hull [1]."""
+    slab_hollow: float = 0.6
+    """A piece that fills more of its hull has no slab worth a hull of its own [1]."""
+    slab_margin: float = 0.0005
+    """Cuts along a flat wall lie this far beside it, so that no film of it stays on the other side [L]."""
     fan: FanConfig | None = field(default_factory=FanConfig)
     """Cuts through an axis of rotation, where no single cut gains much; None for none."""
     gaps: GapConfig = field(default_factory=GapConfig)
@@ -329,6 +338,9 @@ def best_planes(piece: Piece, config: CutConfig) -> list[Plane]:
     if piece.hull.volume() - score < config.greedy_gain * piece.excess:
         if config.fan is not None and (fan := _fan(piece, config.fan)):
             return fan
+        hollow = piece.solid.volume() < config.slab_hollow * piece.hull.volume()
+        if hollow and (slab := _slab(piece, config)):
+            return slab
         options = [(plane, step) for _, plane, step in found[:2]]
         for _, plane, step in found:
             heights = piece.vertices @ plane.normal
@@ -346,6 +358,55 @@ def _fan(piece: Piece, config: FanConfig) -> list[Plane]:
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
     planes = fan_planes(piece.vertices, piece.faces, directions((a + b + c) / 3, area), config)
     return [Plane(normal, offset) for normal, offset in planes]
+
+
+def _slab(piece: Piece, config: CutConfig) -> list[Plane]:
+    """Return the one or two planes along flat walls that leave most of a piece as a convex slab; none for no slab.
+
+    To take the floor off a box, or a wall off its frame, lowers the hull volume of the rest by nothing at first.
+    """
+    a, b, c = (piece.vertices[piece.faces[:, k]] for k in range(3))
+    cross = np.cross(b - a, c - a)
+    area = np.linalg.norm(cross, axis=1)
+    whole = piece.solid.volume()
+    best: tuple[float, list[Plane]] = (config.slab_share * whole, [])
+    ways = directions((a + b + c) / 3, area)
+    for direction in np.concatenate([ways, flat_directions(cross, ways)]):
+        heights = piece.vertices @ direction
+        low, span = float(heights.min()), float(np.ptp(heights))
+        across = np.abs(cross @ direction) > config.flat_cosine * area
+        flats = flat_levels((a[across] @ direction - low) / span, area[across], config.flats)
+        levels = [-np.inf, *np.sort(low + span * flats).tolist(), np.inf]
+        pairs = [(x - config.slab_margin, y + config.slab_margin) for x, y in combinations(levels, 2)]
+        beyond = {
+            x: volume_beyond(piece.vertices, piece.faces, direction, x)
+            for pair in pairs
+            for x in pair
+            if np.isfinite(x)
+        }
+        beyond |= {-np.inf: whole, np.inf: 0.0}
+        for bottom, top in pairs[: len(levels) - 2] + pairs[len(levels) - 1 :]:  # not the whole piece
+            volume = beyond[bottom] - beyond[top]
+            if volume <= best[0]:
+                continue
+            points = _between(piece, heights, bottom, top)
+            if len(points) > 3 and volume > config.slab_filled * hull_of(points).volume():
+                best = (volume, [Plane(direction, x) for x in (bottom, top) if np.isfinite(x)])
+    return best[1]
+
+
+def _between(piece: Piece, heights: np.ndarray, bottom: float, top: float) -> Float64[np.ndarray, "N 3"]:
+    """Return points whose hull is that of the part of a piece between two heights."""
+    points = [piece.vertices[(heights >= bottom) & (heights <= top)]]
+    a, b = piece.edges[:, 0], piece.edges[:, 1]
+    for level in (bottom, top):
+        s = heights - level
+        crossing = (s[a] < 0) != (s[b] < 0)
+        i, j = a[crossing], b[crossing]
+        if len(i):
+            t = (s[i] / (s[i] - s[j]))[:, None]
+            points.append(piece.vertices[i] * (1 - t) + piece.vertices[j] * t)
+    return np.concatenate(points)
 
 
 def _refined(piece: Piece, plane: Plane, step: float, config: CutConfig) -> Plane:
@@ -398,7 +459,8 @@ def _best_of_each_direction(piece: Piece, config: CutConfig, offsets: int) -> li
     cross = np.cross(b - a, c - a)
     area = np.linalg.norm(cross, axis=1)
     found = []
-    for direction in directions((a + b + c) / 3, area):
+    ways = directions((a + b + c) / 3, area)
+    for direction in np.concatenate([ways, flat_directions(cross, ways)]):
         heights = piece.vertices @ direction
         low, span = float(heights.min()), float(np.ptp(heights))
         if span < 100 * TOUCH:
@@ -482,10 +544,14 @@ def _depth(hull: Any, pieces: Sequence[Piece]) -> float:
 
 
 def _set_back(hull: Any, pieces: Sequence[Piece], config: CutConfig) -> Float64[np.ndarray, "N 3"]:
-    """Move the faces that stand off the solid back by a share of their stand-off."""
+    """Move the faces that stand off the solid back by a share of their stand-off.
+
+    The tip of a thin sheet has little volume: where the faces together would take that much of it, none is moved.
+    """
     least = config.least_set_back / config.set_back if config.set_back > 0 else np.inf
     distance = config.set_back * face_standoff(hull, [piece.surface for piece in pieces], least=least)
-    vertices, faces = solid_arrays(hull)
+    whole, faces = solid_arrays(hull)
+    vertices = whole
     for normal, height, k in zip(*hull_planes(hull), strict=True):
         if not distance[k] > config.least_set_back:
             continue
@@ -495,4 +561,10 @@ def _set_back(hull: Any, pieces: Sequence[Piece], config: CutConfig) -> Float64[
         if removed - lost > config.set_back_pays * lost:  # not where the face also lies on the solid
             hull = hull.trim_by_plane(tuple(-normal), -level)
             vertices, faces = solid_arrays(hull)
-    return vertices
+    if vertices is whole:
+        return whole
+    points = np.concatenate([piece.vertices for piece in pieces])
+    normal, offset, _ = hull_planes(hull)
+    bare = points[(points @ normal.T - offset).max(axis=1, initial=-np.inf) > config.least_set_back]
+    far = Surface(vertices, faces).distance(bare).max(initial=0.0) if len(faces) else np.inf
+    return vertices if far < config.target_distance else whole

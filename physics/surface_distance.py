@@ -34,6 +34,23 @@ class Surface:
         cross = np.cross(b - a, c - a)
         return cross / np.linalg.norm(cross, axis=1, keepdims=True).clip(min=1e-300)
 
+    @cached_property
+    def corner_normals(self) -> Float64[np.ndarray, "V 3"]:
+        """Unit vectors at the vertices: sums of the face normals weighted by their angles there."""
+        sums = np.zeros_like(self.vertices)
+        for k in range(3):
+            corner, first, second = (self.vertices[self.faces[:, (k + shift) % 3]] for shift in range(3))
+            u, v = first - corner, second - corner
+            angle = np.arctan2(np.linalg.norm(np.cross(u, v), axis=1), np.einsum("fi,fi->f", u, v))
+            np.add.at(sums, self.faces[:, k], angle[:, None] * self.normals)
+        return sums / np.linalg.norm(sums, axis=1, keepdims=True).clip(min=1e-300)
+
+    def nearest_corner(self, face: Int64[np.ndarray, "P"], place: Float64[np.ndarray, "P 3"]) -> Int64[np.ndarray, "P"]:
+        """Return the corner of each face that is nearest to a place on it."""
+        corners = self.faces[face]
+        apart = np.linalg.norm(self.vertices[corners] - place[:, None], axis=2)
+        return corners[np.arange(len(face)), apart.argmin(axis=1)]
+
     def nearest(
         self, points: Float64[np.ndarray, "P 3"]
     ) -> tuple[Float64[np.ndarray, "P"], Int64[np.ndarray, "P"], Float64[np.ndarray, "P 3"]]:
