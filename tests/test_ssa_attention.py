@@ -10,7 +10,7 @@ from ssa_attention_cases import CASES, F64, assert_near, cells, layer, lists_of,
 from torch.nn import functional as F
 
 from generators.errors import BackendError, ParameterError, VolumeError
-from generators.ssa import attention, tiled_attention, tiles
+from generators.ssa import attention, tile_plan, tiled_attention, tiles
 from generators.ssa.attention import FullAttention, SpatialSparseAttention, folded_attention, segment_attention
 from generators.ssa.blocks import BlockLayout, Layouts, Segments
 from generators.ssa.generator import one_thread
@@ -182,11 +182,11 @@ def test_chunks_tiles_and_slabs_of_any_size_give_the_same(
     coords, module = cells(500, 90, side=12), layer(64, heads=4, kv_heads=2)
     x = random(590, 64)
     expected = run(module, x, Layouts.of(coords, 2, 4), "ref")
-    monkeypatch.setattr(tiles, "WHOLE_SCORES", whole)
+    monkeypatch.setattr(tile_plan, "WHOLE_SCORES", whole)
     monkeypatch.setattr(tiled_attention, "SAFE_SCORE", safe)
     assert_near(run(module, x, Layouts.of(coords, 2, 4), "tiles"), expected, 1e-11)
-    monkeypatch.setattr(tiles, "SLAB_CPU", 5000)
-    monkeypatch.setattr(tiles, "TILE_ROWS", 20)
+    monkeypatch.setattr(tile_plan, "SLAB_CPU", 5000)
+    monkeypatch.setattr(tile_plan, "TILE_ROWS", 20)
     monkeypatch.setattr(tiled_attention, "SCORES_CPU", 1000)
     layouts = Layouts.of(coords, 2, 4)
     assert_near(run(module, x, layouts, "tiles"), expected, 1e-11)
@@ -198,7 +198,7 @@ def test_chunks_tiles_and_slabs_of_any_size_give_the_same(
 @pytest.mark.parametrize("scale", [1.0, 30.0, 1000.0])
 def test_scores_of_any_size_keep_single_precision(monkeypatch: pytest.MonkeyPatch, whole: int, scale: float) -> None:
     """From exp without a maximum to scores whose exp does not exist, of either sign."""
-    monkeypatch.setattr(tiles, "WHOLE_SCORES", whole)
+    monkeypatch.setattr(tile_plan, "WHOLE_SCORES", whole)
     rows = [[(0, 3 + i % 50), (53, 53 + 1 + i % 7)] for i in range(200)]
     q, k, v = (random(*s, seed=i).float() for i, s in enumerate([(200, 4, 32), (60, 2, 32), (60, 2, 32)]))
     q = q * scale / q.norm(dim=2, keepdim=True)

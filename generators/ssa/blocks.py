@@ -17,7 +17,8 @@ from torch import Tensor
 
 from generators.errors import ParameterError, VolumeError
 from generators.ssa.sparse_tensor import SIDE_LIMIT
-from generators.ssa.tiles import Tiles, plan_tiles
+from generators.ssa.tile_plan import plan_tiles
+from generators.ssa.tiles import Tiles
 
 
 @dataclass(frozen=True, eq=False)
