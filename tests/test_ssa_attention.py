@@ -10,11 +10,11 @@ from ssa_attention_cases import CASES, F64, assert_near, cells, layer, lists_of,
 from torch.nn import functional as F
 
 from generators.errors import BackendError, ParameterError, VolumeError
-from generators.ssa import attention, tiles
+from generators.ssa import attention, tile_plan, tiled_attention, tiles
 from generators.ssa.attention import FullAttention, SpatialSparseAttention, folded_attention, segment_attention
 from generators.ssa.blocks import BlockLayout, Layouts, Segments
 from generators.ssa.generator import one_thread
-from generators.ssa.tiles import largest
+from generators.ssa.largest import _by_rank, largest
 from generators.ssa.transformer import TransformerBlock
 
 
@@ -123,6 +123,19 @@ def test_ties_go_to_the_lower_block() -> None:
     assert torch.equal(largest(many, 7), expected)
 
 
+def test_the_largest_are_those_of_a_sort_whatever_the_numbers() -> None:
+    generator = torch.Generator().manual_seed(1)
+    for dtype, columns, k in itertools.product((torch.float32, F64), (1, 9, 64, 178), (1, 8, 9)):
+        x = torch.randn(50, columns, generator=generator).to(dtype)
+        x[::3] = x[::3].round()
+        expected = torch.sort(x, dim=1, descending=True, stable=True).indices[:, :k].sort(dim=1).values
+        assert torch.equal(largest(x, k), expected) and torch.equal(largest(x.T.contiguous().T, k), expected)
+        if columns > k:
+            assert torch.equal(_by_rank(x, k), expected)
+    x[0] = torch.nan
+    assert largest(x, 3)[0].tolist() == [0, 1, 2]
+
+
 def test_equal_keys_choose_the_first_blocks_of_each_sample() -> None:
     layouts = Layouts.of(cells(200, 100, side=12), 2, 4)
     blocks = len(layouts.plain.starts) - 1
@@ -161,13 +174,43 @@ def test_order_of_the_rows_and_moves_by_a_block_do_not_matter() -> None:
     torch.testing.assert_close(module(x, Layouts.of(far, 1, 4)), out, rtol=1e-12, atol=1e-12)
 
 
-def test_chunks_and_tiles_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("whole", [0, 2**40], ids=["whole ranges", "padded tiles"])
+@pytest.mark.parametrize("safe", [0, tiled_attention.SAFE_SCORE], ids=["maximum subtracted", "bounded"])
+def test_chunks_tiles_and_slabs_of_any_size_give_the_same(
+    monkeypatch: pytest.MonkeyPatch, whole: int, safe: float
+) -> None:
     coords, module = cells(500, 90, side=12), layer(64, heads=4, kv_heads=2)
     x = random(590, 64)
-    whole = run(module, x, Layouts.of(coords, 2, 4), "tiles")
-    monkeypatch.setattr(tiles, "SCORES_CPU", 1000)
-    monkeypatch.setattr(attention, "TILE_ROWS", 20)
-    assert_near(run(module, x, Layouts.of(coords, 2, 4), "tiles"), whole, 1e-12)
+    expected = run(module, x, Layouts.of(coords, 2, 4), "ref")
+    monkeypatch.setattr(tile_plan, "WHOLE_SCORES", whole)
+    monkeypatch.setattr(tiled_attention, "SAFE_SCORE", safe)
+    assert_near(run(module, x, Layouts.of(coords, 2, 4), "tiles"), expected, 1e-11)
+    monkeypatch.setattr(tile_plan, "SLAB_CPU", 5000)
+    monkeypatch.setattr(tile_plan, "TILE_ROWS", 20)
+    monkeypatch.setattr(tiled_attention, "SCORES_CPU", 1000)
+    layouts = Layouts.of(coords, 2, 4)
+    assert_near(run(module, x, layouts, "tiles"), expected, 1e-11)
+    made = layouts.compression(2).tiles(2, 16)
+    assert len(made) > 5 and isinstance(made[0].buckets[0], tiles.Bucket if whole else tiles.WholeRange)
+
+
+@pytest.mark.parametrize("whole", [0, 2**40], ids=["whole ranges", "padded tiles"])
+@pytest.mark.parametrize("scale", [1.0, 30.0, 1000.0])
+def test_scores_of_any_size_keep_single_precision(monkeypatch: pytest.MonkeyPatch, whole: int, scale: float) -> None:
+    """From exp without a maximum to scores whose exp does not exist, of either sign."""
+    monkeypatch.setattr(tile_plan, "WHOLE_SCORES", whole)
+    rows = [[(0, 3 + i % 50), (53, 53 + 1 + i % 7)] for i in range(200)]
+    q, k, v = (random(*s, seed=i).float() for i, s in enumerate([(200, 4, 32), (60, 2, 32), (60, 2, 32)]))
+    q = q * scale / q.norm(dim=2, keepdim=True)
+    k = k * 8 / k.norm(dim=2, keepdim=True)
+    for direction in (1, -1):
+        k[..., 0] = direction * k[..., 0].abs()
+        q[..., 0] = q[..., 0].abs()
+        o, lse = segment_attention(q, k, v, lists_of(rows), backend="tiles")
+        exact_o, exact_lse = segment_attention(*(x.double() for x in (q, k, v)), lists_of(rows), backend="ref")
+        assert_near([lse], [exact_lse], 1e-6)
+        # A score that is rounded by a share of 6e-8 of its size moves its exp by as much times its size.
+        assert_near([o], [exact_o], 1e-5 * max(1, scale / 30))
 
 
 def test_equal_bytes_each_time() -> None:

@@ -17,7 +17,8 @@ from torch.nn import functional as F
 
 from generators.errors import BackendError, ParameterError, VolumeError
 from generators.ssa.blocks import BlockLayout, Layouts, Segments
-from generators.ssa.tiles import TILE_ROWS, TiledAttention, largest
+from generators.ssa.largest import largest
+from generators.ssa.tiled_attention import TiledAttention
 
 Backend = Literal["auto", "ref", "tiles", "triton"]
 BACKENDS = ("auto", "ref", "tiles", "triton")
@@ -80,12 +81,11 @@ def folded_attention(
         return _on_triton(q, k, v, segments, top_k)
     dtype = torch.promote_types(q.dtype, torch.float32)
     with torch.autocast(q.device.type, enabled=False):
-        q, k, v = q.to(dtype) * q.shape[2] ** -0.5, k.to(dtype), v.to(dtype)
+        q, k, v = q.to(dtype), k.to(dtype) * q.shape[2] ** -0.5, v.to(dtype)  # keys are fewer than queries
         if backend == "ref":
             return reference_attention(q, k, v, segments, top_k=top_k)
-        rows_per_range = -(-len(segments.ranges) // len(segments.starts))
-        tiles = segments.tiles(max(8, min(rows_per_range, TILE_ROWS // q.shape[1])))
-        return TiledAttention.apply(q, k, v, tiles, top_k)  # pyright: ignore[reportReturnType]
+        slabs = segments.tiles(q.shape[1], q.shape[2])
+        return TiledAttention.apply(q, k, v, slabs, top_k)  # pyright: ignore[reportReturnType]
 
 
 def _on_triton(q: Tensor, k: Tensor, v: Tensor, segments: Segments, top_k: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -200,9 +200,10 @@ class SpatialSparseAttention(nn.Module):
                 f"layouts of {len(layouts.plain.order)} tokens in blocks of {layouts.block} were given to attention "
                 f"over {len(x)} tokens in blocks of {self.block}"
             )
-        x = x[layouts.plain.order]
+        x = layouts.plain.sort(x)
         q = fold_queries(self.to_q(x).unflatten(1, (self.heads, -1)), self.kv_heads)
-        k, v = self.to_kv(x).chunk(2, dim=1)
+        kv = self.to_kv(x)
+        k, v = kv.chunk(2, dim=1)
         outputs = []
         if "compression" in self.branches:
             o, chosen = self._compression(q, k, v, layouts)
@@ -213,18 +214,24 @@ class SpatialSparseAttention(nn.Module):
                 outputs.append(self._attend(q, self._keys(k), self._keys(v), segments))
         if "window" in self.branches:
             segments = layouts.window(self.kv_heads, shifted=self.shifted)
-            order = layouts.plain.position[layouts.shifted.order] if self.shifted else slice(None)
-            outputs.append(self._attend(q, self._keys(k[order]), self._keys(v[order]), segments))
-        gates = torch.sigmoid(self.gate(x)).unbind(dim=1)
-        mixed = torch.stack(
-            [g[:, None] * unfold_queries(o, self.kv_heads).flatten(1) for g, o in zip(gates, outputs, strict=True)]
-        ).sum(dim=0)
-        return self.to_out(mixed.to(x.dtype))[layouts.plain.position]
+            k, v = (layouts.to_shifted(kv) if self.shifted else kv).chunk(2, dim=1)
+            outputs.append(self._attend(q, self._keys(k), self._keys(v), segments))
+        mixed = self._mix(torch.sigmoid(self.gate(x)), outputs)
+        return layouts.plain.restore(self.to_out(mixed.to(x.dtype)))
+
+    def _mix(self, gates: Float[Tensor, "N B"], outputs: list[Float[Tensor, "R G D"]]) -> Float[Tensor, "N C"]:
+        """Weigh each branch by its gate."""
+        mixed = None
+        for gate, output in zip(gates.split(1, dim=1), outputs, strict=True):
+            o = unfold_queries(output, self.kv_heads).flatten(1)
+            mixed = gate * o if mixed is None else torch.addcmul(mixed, gate.to(o.dtype), o)
+        assert mixed is not None
+        return mixed
 
     def _compression(self, q: Tensor, k: Tensor, v: Tensor, layouts: Layouts) -> tuple[Tensor, Int64[Tensor, "R K"]]:
         """Attend to the pooled keys, and choose the blocks that the heads of a group attend to most."""
         layout = layouts.plain
-        pooled_k = self._keys(self.compress_k(k + self.place[layout.place].to(k.dtype), layout))
+        pooled_k = self._keys(self.compress_k(k + F.embedding(layout.place, self.place).to(k.dtype), layout))
         pooled_v = self._keys(self.compress_v(v, layout))
         segments = layouts.compression(self.kv_heads)
         choose = "selection" in self.branches and layouts.most_blocks > self.top_k

@@ -30,7 +30,7 @@ from torch.nn import functional as F
 
 from generators.errors import VolumeError
 from generators.ssa.blocks import Segments
-from generators.ssa.tiles import largest
+from generators.ssa.largest import largest
 
 LEAST_ROWS = 16
 """Fewest rows of a matrix product on tensor cores; heads are padded to it [1]."""

@@ -12,11 +12,12 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from jaxtyping import Int32, Int64
+from jaxtyping import Float, Int32, Int64
 from torch import Tensor
 
 from generators.errors import ParameterError, VolumeError
 from generators.ssa.sparse_tensor import SIDE_LIMIT
+from generators.ssa.tile_plan import plan_tiles
 from generators.ssa.tiles import Tiles
 
 
@@ -32,8 +33,8 @@ class Segments:
     """First list entry of each query row, and the number of entries."""
     ranges: Int64[Tensor, "P"]
     """Range of each list entry."""
-    plans: dict[int, Tiles] = field(default_factory=dict)
-    """Tiles by query rows per tile, made when first needed."""
+    plans: dict[tuple[int, int], tuple[Tiles, ...]] = field(default_factory=dict)
+    """Tiles by heads that share a key and their width, made when first needed."""
     groups: dict[int, Any] = field(default_factory=dict)
     """What the kernels of `attention_triton` need, likewise."""
 
@@ -71,13 +72,27 @@ class Segments:
             (self.ranges + head * len(self.starts)).reshape(-1),
         )
 
-    def tiles(self, rows_per_tile: int) -> Tiles:
-        """Return the query rows grouped by the range they attend to."""
-        if rows_per_tile not in self.plans:
-            self.plans[rows_per_tile] = Tiles.of(
-                self.starts, self.ends, self.offsets, self.ranges, rows_per_tile=rows_per_tile
-            )
-        return self.plans[rows_per_tile]
+    def tiles(self, groups: int, width: int) -> tuple[Tiles, ...]:
+        """Return the query rows grouped by the range they attend to; `groups` heads of `width` share a key."""
+        if (groups, width) not in self.plans:
+            lists = self.starts, self.ends, self.offsets, self.ranges
+            self.plans[groups, width] = plan_tiles(*lists, groups=groups, width=width)
+        return self.plans[groups, width]
+
+
+class _Permutation(torch.autograd.Function):
+    """Rows in another order. Its gradient is a gather too, where that of indexing scatters and adds."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
+        ctx.save_for_backward(order, inverse)
+        return x.index_select(0, order)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        order, inverse = ctx.saved_tensors
+        gradient = _Permutation.apply(gradients[0], inverse, order)
+        return gradient, None, None  # pyright: ignore[reportReturnType]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +115,14 @@ class BlockLayout:
     """First position of each sample, and the number of tokens."""
     block: int
     """Side of a block [cells]."""
+
+    def sort(self, x: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
+        """Bring rows into block order."""
+        return _Permutation.apply(x, self.order, self.position)  # pyright: ignore[reportReturnType]
+
+    def restore(self, x: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
+        """Invert `sort`."""
+        return _Permutation.apply(x, self.position, self.order)  # pyright: ignore[reportReturnType]
 
     @classmethod
     def of(cls, coords: Int32[Tensor, "N 4"], batch_size: int, *, block: int, shift: int = 0) -> BlockLayout:
@@ -161,6 +184,15 @@ class Layouts:
         plain = BlockLayout.of(coords, batch_size, block=block)
         return cls(plain, BlockLayout.of(coords, batch_size, block=block, shift=block // 2), block)
 
+    def to_shifted(self, x: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
+        """Bring rows from the order of the plain layout into that of the shifted one."""
+        return _Permutation.apply(x, *self._plain_and_shifted)  # pyright: ignore[reportReturnType]
+
+    @cached_property
+    def _plain_and_shifted(self) -> tuple[Tensor, Tensor]:
+        """Plain position of each shifted one, and the inverse."""
+        return self.plain.position[self.shifted.order], self.shifted.position[self.plain.order]
+
     def compression(self, kv_heads: int) -> Segments:
         """Every token attends to all pooled keys (one per block) of its sample."""
         if ("compression", kv_heads) not in self.lists:
@@ -199,7 +231,7 @@ class Layouts:
         name = "shifted window" if shifted else "window"
         if (name, kv_heads) not in self.lists:
             layout = self.shifted if shifted else self.plain
-            window_of = layout.block_of[layout.position[self.plain.order]]
+            window_of = layout.block_of[self._plain_and_shifted[1]] if shifted else layout.block_of
             segments = Segments.single(layout.starts[:-1], layout.starts[1:], window_of)
             self.lists[name, kv_heads] = segments.per_head(kv_heads, len(layout.order))
         return self.lists[name, kv_heads]
