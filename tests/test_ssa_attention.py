@@ -20,12 +20,36 @@ from generators.ssa.transformer import TransformerBlock
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize(("heads", "kv_heads", "shifted"), [(2, 1, False), (2, 2, True)])
-def test_tiles_equal_the_definition(case: str, heads: int, kv_heads: int, shifted: bool) -> None:
+@pytest.mark.parametrize("backend", ["tiles", "auto"])
+def test_layers_equal_their_definition(
+    case: str, heads: int, kv_heads: int, shifted: bool, backend: attention.Backend
+) -> None:
     coords, batch_size, block = CASES[case]
     layouts = Layouts.of(coords, batch_size, block)
     module = layer(32 * heads, heads=heads, kv_heads=kv_heads, block=block, top_k=5, shifted=shifted)
     x = random(len(coords), 32 * heads)
-    assert_near(run(module, x, layouts, "tiles"), run(module, x, layouts, "ref"), 1e-11)
+    assert_near(run(module, x, layouts, backend), run(module, x, layouts, "ref"), 1e-11)
+
+
+@pytest.mark.parametrize("single", [[0] * 6, [2, 0, 2, 1, 0, 2]])
+def test_groups_of_rows_with_one_range_equal_the_definition(single: list[int]) -> None:
+    starts, ends = torch.tensor([0, 3, 4]), torch.tensor([3, 4, 9])
+    segments = Segments.single(starts, ends, torch.tensor(single))
+    q, k, v = (x.requires_grad_() for x in (random(6, 2, 4), random(9, 4, seed=1), random(9, 4, seed=2)))
+    groups = segments.grouped(9)
+    assert groups is not None and segments.grouped(9) is groups
+    results = [(groups.attend(q, k, v),), folded_attention(q, k, v, segments, backend="ref")]
+    weight = random(6, 2, 4, seed=3)
+    both = [[o, *torch.autograd.grad(o, (q, k, v), weight)] for o, *_ in results]
+    assert_near(*both, 1e-12)
+
+
+def test_groups_that_differ_too_much_or_rows_of_several_ranges_are_left_to_tiles() -> None:
+    """One long range beside many short ones would be padded a hundredfold."""
+    starts = torch.arange(200)
+    ends = torch.cat([torch.tensor([400]), starts[1:] + 1])
+    assert Segments.single(starts, ends, torch.arange(200)).grouped(400) is None
+    assert lists_of([[(0, 1), (2, 3)]] * 4).grouped(4) is None
 
 
 @pytest.mark.parametrize("backend", ["ref", "tiles"])

@@ -200,7 +200,7 @@ class SpatialSparseAttention(nn.Module):
                 f"layouts of {len(layouts.plain.order)} tokens in blocks of {layouts.block} were given to attention "
                 f"over {len(x)} tokens in blocks of {self.block}"
             )
-        x = x[layouts.plain.order]
+        x = x.index_select(0, layouts.plain.order)
         q = fold_queries(self.to_q(x).unflatten(1, (self.heads, -1)), self.kv_heads)
         k, v = self.to_kv(x).chunk(2, dim=1)
         outputs = []
@@ -213,13 +213,15 @@ class SpatialSparseAttention(nn.Module):
                 outputs.append(self._attend(q, self._keys(k), self._keys(v), segments))
         if "window" in self.branches:
             segments = layouts.window(self.kv_heads, shifted=self.shifted)
-            order = layouts.plain.position[layouts.shifted.order] if self.shifted else slice(None)
-            outputs.append(self._attend(q, self._keys(k[order]), self._keys(v[order]), segments))
+            if self.shifted:
+                order = layouts.plain.position[layouts.shifted.order]
+                k, v = k.index_select(0, order), v.index_select(0, order)
+            outputs.append(self._attend(q, self._keys(k), self._keys(v), segments))
         gates = torch.sigmoid(self.gate(x)).unbind(dim=1)
         mixed = torch.stack(
             [g[:, None] * unfold_queries(o, self.kv_heads).flatten(1) for g, o in zip(gates, outputs, strict=True)]
         ).sum(dim=0)
-        return self.to_out(mixed.to(x.dtype))[layouts.plain.position]
+        return self.to_out(mixed.to(x.dtype)).index_select(0, layouts.plain.position)
 
     def _compression(self, q: Tensor, k: Tensor, v: Tensor, layouts: Layouts) -> tuple[Tensor, Int64[Tensor, "R K"]]:
         """Attend to the pooled keys, and choose the blocks that the heads of a group attend to most."""
@@ -229,11 +231,23 @@ class SpatialSparseAttention(nn.Module):
         segments = layouts.compression(self.kv_heads)
         choose = "selection" in self.branches and layouts.most_blocks > self.top_k
         top_k = self.top_k if choose else 0
+        if not top_k and (o := self._grouped(q, pooled_k, pooled_v, segments)) is not None:
+            return o, segments.ranges.new_zeros(len(q), 0)
         o, _, chosen = folded_attention(q, pooled_k, pooled_v, segments, top_k=top_k, backend=self.backend)
         return o, chosen
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
-        return folded_attention(q, k, v, segments, backend=self.backend)[0]
+        grouped = self._grouped(q, k, v, segments)
+        return folded_attention(q, k, v, segments, backend=self.backend)[0] if grouped is None else grouped
+
+    def _grouped(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor | None:
+        """Attend by torch's kernel where groups of rows are alike, in single precision at least; None where not."""
+        groups = segments.grouped(len(k)) if self.backend == "auto" and not q.is_cuda else None
+        if groups is None:
+            return None
+        dtype = torch.promote_types(q.dtype, torch.float32)
+        with torch.autocast(q.device.type, enabled=False):
+            return groups.attend(q.to(dtype), k.to(dtype), v.to(dtype))
 
     def _keys(self, k: Float[Tensor, "M C"]) -> Float[Tensor, "K D"]:
         return fold_keys(k.unflatten(1, (self.kv_heads, -1)))

@@ -16,6 +16,7 @@ from jaxtyping import Int32, Int64
 from torch import Tensor
 
 from generators.errors import ParameterError, VolumeError
+from generators.ssa.grouped_attention import Groups
 from generators.ssa.sparse_tensor import SIDE_LIMIT
 from generators.ssa.tiles import Tiles
 
@@ -34,8 +35,8 @@ class Segments:
     """Range of each list entry."""
     plans: dict[int, Tiles] = field(default_factory=dict)
     """Tiles by query rows per tile, made when first needed."""
-    groups: dict[int, Any] = field(default_factory=dict)
-    """What the kernels of `attention_triton` need, likewise."""
+    groups: dict[int | str, Any] = field(default_factory=dict)
+    """What `grouped_attention` and the kernels of `attention_triton` need, likewise."""
 
     @classmethod
     def single(cls, starts: Int64[Tensor, "S"], ends: Int64[Tensor, "S"], ranges: Int64[Tensor, "R"]) -> Segments:
@@ -70,6 +71,13 @@ class Segments:
             torch.cat([offsets, last]),
             (self.ranges + head * len(self.starts)).reshape(-1),
         )
+
+    def grouped(self, keys: int) -> Groups | None:
+        """Return the query rows grouped by the one range of each; None where rows have several, or groups differ."""
+        if "grouped" not in self.groups:
+            single = len(self.ranges) == len(self.offsets) - 1
+            self.groups["grouped"] = Groups.of(self.starts, self.ends, self.ranges, keys) if single else None
+        return self.groups["grouped"]
 
     def tiles(self, rows_per_tile: int) -> Tiles:
         """Return the query rows grouped by the range they attend to."""
