@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import igl
@@ -70,6 +71,22 @@ def voxelize_mesh(
         )
     x, y, z = origin.tolist()
     return SparseVolume(nodes.astype(np.int32), values.astype(np.float32), size, (x, y, z))
+
+
+def mesh_distance(mesh: Mesh) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the signed distance of a closed mesh, points (N, 3) [m] to (N,) [m]; inside is where it winds round.
+
+    Args:
+        mesh: Triangles wound outwards, without holes; overlapping parts are united [m].
+    """
+    faces = mesh.faces.astype(np.int64)
+
+    def distance(points: np.ndarray) -> np.ndarray:
+        squared = igl.point_mesh_squared_distance(points, mesh.vertices, faces)[0]
+        inside = np.asarray(igl.fast_winding_number(mesh.vertices, faces, points)) > 0.5
+        return np.where(inside, -1.0, 1.0) * np.sqrt(np.asarray(squared))
+
+    return distance
 
 
 def unresolved_share(mesh: Mesh, surface: Mesh, *, voxel_size: float) -> float:

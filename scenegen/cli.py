@@ -326,9 +326,12 @@ def train(
         int, typer.Option(min=1, help="Processes that share every batch, through Ray Train; one per GPU.")
     ] = 1,
     address: Annotated[str | None, typer.Option(help="Ray cluster to train on, as for 'scenegen run'.")] = None,
+    phase: Annotated[
+        str | None, typer.Option(help="Only structure, vae or denoiser; structure may be trained beside the others.")
+    ] = None,
 ) -> None:
-    """Train the learned generator: autoencoder, structure, latents. Writes log.jsonl, loss.png and model/."""
-    team = {"workers": workers, "address": address}
+    """Train the learned generator: structure, autoencoder, latents. Writes log.jsonl, loss.png and model/."""
+    team = {"workers": workers, "address": address, "only": phase}
     raise typer.Exit(_guarded(lambda: _train(config, overrides or [], data, out, minutes, team)))
 
 

@@ -100,20 +100,25 @@ def train_model(
     say: Say,
     workers: int = 1,
     address: str | None = None,
+    only: str | None = None,
 ) -> bool:
     """Train with progress lines; save every minute, and stop in time where minutes are given. Return whether finished.
+
+    Where `only` names a phase, that one is trained and the model is left for a call without it.
 
     Several workers share every batch, through Ray Train, on this machine or on the cluster at the address.
     """
     if workers > 1 or address is not None:
         from scenegen.pipeline.ray_train import train_on_ray
 
-        finished = train_on_ray(config, data, out, workers=workers, address=address, minutes=minutes, say=say)
+        finished = train_on_ray(
+            config, data, out, workers=workers, address=address, minutes=minutes, say=say, only=only
+        )
     else:
         from generators.ssa.train import train
 
         watch = Watch(Clock(say), minutes)
-        finished = train(config, data, out, watch, encoded=watch.encoded).finished
+        finished = train(config, data, out, watch, encoded=watch.encoded, only=only).finished
     say(f"trained: {out / 'model'}" if finished else f"stopped; the same command goes on from {out}")
     return finished
 

@@ -20,12 +20,15 @@ from generators.ssa.transformer import TransformerBlock
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize(("heads", "kv_heads", "shifted"), [(2, 1, False), (2, 2, True)])
-def test_tiles_equal_the_definition(case: str, heads: int, kv_heads: int, shifted: bool) -> None:
+@pytest.mark.parametrize("backend", ["tiles", "auto"])
+def test_layers_equal_their_definition(
+    case: str, heads: int, kv_heads: int, shifted: bool, backend: attention.Backend
+) -> None:
     coords, batch_size, block = CASES[case]
     layouts = Layouts.of(coords, batch_size, block)
     module = layer(32 * heads, heads=heads, kv_heads=kv_heads, block=block, top_k=5, shifted=shifted)
     x = random(len(coords), 32 * heads)
-    assert_near(run(module, x, layouts, "tiles"), run(module, x, layouts, "ref"), 1e-11)
+    assert_near(run(module, x, layouts, backend), run(module, x, layouts, "ref"), 1e-11)
 
 
 @pytest.mark.parametrize("backend", ["ref", "tiles"])

@@ -58,10 +58,11 @@ def test_the_union_of_parts_is_what_is_sampled():
     assert not joint.any() or (field.values[joint] < 0).all()
 
 
+@pytest.mark.parametrize("closed", [False, True])
 @pytest.mark.parametrize("sides", [(0.08, 0.05, 0.12), (0.2, 0.03, 0.03)])
-def test_a_mesh_gives_the_field_of_the_solid_it_bounds(sides):
+def test_a_mesh_gives_the_field_of_the_solid_it_bounds(sides, closed):
     mesh = solids.box(sides).mesh
-    field = sample_mesh(mesh, **LATTICE)
+    field = sample_mesh(mesh, closed=closed, **LATTICE)
     solid = box(sides)
     exact = sample_solid([solid.distance], solid.bounds, **LATTICE)
     places = {tuple(node): value for node, value in zip(exact.coords.tolist(), exact.values.tolist(), strict=True)}
@@ -71,6 +72,7 @@ def test_a_mesh_gives_the_field_of_the_solid_it_bounds(sides):
     assert len(pairs) > 0.97 * len(exact.coords)
     error = np.abs(pairs[:, 0] - pairs[:, 1])
     assert np.quantile(error, 0.99) < 0.15 and error.max() < 0.5  # voxels; the most beside edges
+    assert not closed or error.max() < 1e-4  # of a closed mesh nothing is interpolated
     surface = lattice_surface(field, mesh)
     np.testing.assert_allclose(surface.bounds, mesh.bounds, atol=0.5 * field.voxel_size)
 

@@ -62,7 +62,7 @@ def test_two_workers_take_the_steps_of_one(tmp_path: Path) -> None:
         folder.mkdir()
     train_line(alone, Team())
     torch.multiprocessing.spawn(join_and_train, (together,), nprocs=2)
-    expected, made = (load_tensors(folder / STATE)[0] for folder in (alone, together))
+    expected, made = (load_tensors(folder / STATE.format("line"))[0] for folder in (alone, together))
     for name, value in expected.items():
         torch.testing.assert_close(made[name], value, rtol=1e-5, atol=1e-6)
     logs = [TrainingLog(folder).lines() for folder in (alone, together)]
@@ -97,7 +97,7 @@ def test_ray_train_stops_resumes_and_finishes(tmp_path: Path) -> None:
     assert finished.exit_code == 0, finished.output
     assert "denoiser 2/2" in finished.output
     steps = [(line["phase"], line["step"]) for line in TrainingLog(tmp_path / "run").lines()]
-    assert steps == [(phase, step) for phase in ("vae", "structure", "denoiser") for step in (1, 2)]
+    assert steps == [(phase, step) for phase in ("structure", "vae", "denoiser") for step in (1, 2)]
     assert json.loads((tmp_path / "run" / "model" / "model.json").read_text())["card"]["workers"] == 2
     assert load_model(tmp_path / "run" / "model").families == ("hammer",)
     odd = CliRunner().invoke(cli.app, [*command[:-1], str(tmp_path / "odd"), "--workers", "2", "--set", "vae.batch=3"])

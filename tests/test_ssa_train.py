@@ -14,7 +14,7 @@ import torch
 from typer.testing import CliRunner
 
 from generators.errors import BackendError, CheckpointError, DatasetError, TrainingError
-from generators.ssa.checkpoint import load_model
+from generators.ssa.checkpoint import load_model, load_tensors
 from generators.ssa.dataset import DatasetConfig, make_dataset
 from generators.ssa.phases import band_of, conditions, crop_band, encode_split
 from generators.ssa.presets import PRESETS
@@ -104,7 +104,7 @@ def test_the_model_of_a_run_is_whole(whole):
 def test_log_and_plot(whole):
     lines = TrainingLog(whole).lines()
     assert [(line["phase"], line["step"]) for line in lines] == [
-        (phase, step) for phase in ("vae", "structure", "denoiser") for step in (1, 2)
+        (phase, step) for phase in ("structure", "vae", "denoiser") for step in (1, 2)
     ]
     assert all(np.isfinite(line["loss"]) for line in lines) and "test" in lines[1]
     assert (whole / "loss.png").read_bytes().startswith(b"\x89PNG")
@@ -146,9 +146,46 @@ def test_stage_one_does_not_depend_on_the_autoencoder(data):
     assert kept == ["structure"]
 
 
+def test_a_phase_trained_in_another_folder_is_carried_over(data, whole, tmp_path):
+    assert not train(CONFIG, data, tmp_path / "one", lambda report: Wish.GO, only="structure").finished
+    assert not train(CONFIG, data, tmp_path / "two", lambda report: Wish.GO, only="denoiser").finished
+    assert not list((tmp_path / "two").glob("structure*"))
+    for path in (tmp_path / "one").glob("structure*"):
+        shutil.copy(path, tmp_path / "two")
+    steps = []
+    assert train(CONFIG, data, tmp_path / "two", lambda report: steps.append(report) or Wish.GO).finished
+    assert steps == []
+    made, expected = (load_tensors(folder / "model" / "model.json")[0] for folder in (tmp_path / "two", whole))
+    assert all(torch.equal(made[name], value) for name, value in expected.items())
+    with pytest.raises(TrainingError, match="no phase 'latents'; phases are structure, vae, denoiser"):
+        train(CONFIG, data, tmp_path, lambda report: Wish.GO, only="latents")
+
+
+def test_the_autoencoder_of_another_checkpoint_is_taken_as_it_is(data, whole, tmp_path):
+    taken = dataclasses.replace(CONFIG, autoencoder=str(whole / "model"))
+    phases = []
+    assert train(taken, data, tmp_path, lambda report: phases.append(report.phase) or Wish.GO).finished
+    assert phases == ["structure", "structure", "denoiser", "denoiser"]
+    made, expected = (load_tensors(folder / "model" / "model.json")[0] for folder in (tmp_path, whole))
+    assert all(torch.equal(made[name], value) for name, value in expected.items())  # trained with the same settings
+    index = load_dataset(data, "train").index
+    assert identity_of(taken, index, "structure") == identity_of(CONFIG, index, "structure")
+    assert identity_of(taken, index, "denoiser") != identity_of(CONFIG, index, "denoiser")
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        train(dataclasses.replace(CONFIG, autoencoder=str(tmp_path / "no")), data, tmp_path, lambda report: Wish.GO)
+
+
+def test_bfloat16_follows_single_precision(data, tmp_path):
+    rounded = dataclasses.replace(CONFIG, precision="bfloat16")
+    train(rounded, data, tmp_path / "rounded", lambda report: Wish.GO, only="structure")
+    train(CONFIG, data, tmp_path / "single", lambda report: Wish.GO, only="structure")
+    losses = [[line["loss"] for line in TrainingLog(tmp_path / one).lines()] for one in ("rounded", "single")]
+    assert losses[0] != losses[1] and losses[0] == pytest.approx(losses[1], rel=1e-2)
+
+
 def test_damaged_state_is_refused(data, tmp_path):
     train(CONFIG, data, tmp_path, lambda report: Wish.STOP)
-    (path,) = tmp_path.glob("state-*.safetensors")
+    (path,) = tmp_path.glob("state_*.safetensors")
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(CheckpointError, match="truncated"):
         train(CONFIG, data, tmp_path, lambda report: Wish.GO)

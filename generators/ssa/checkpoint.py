@@ -157,7 +157,7 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> LearnedModel:
         BackendError: CUDA is asked for where there is none.
     """
     place = find_device(device)
-    file = path / MODEL_FILE if path.is_dir() else path
+    file = _model_file(path)
     tensors, meta = load_tensors(file)
     name = meta.get("preset", {}).get("name")
     if name not in PRESETS or json.loads(json.dumps(asdict(PRESETS[name]))) != meta["preset"]:
@@ -189,6 +189,34 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> LearnedModel:
         model.boxes,
         model.materials,
     )
+
+
+def load_autoencoder(path: Path, vae: nn.Module) -> None:
+    """Load the autoencoder of a model, strictly; its denoisers may be of another architecture.
+
+    Raises:
+        CheckpointError: missing, truncated, a wrong hash, or another autoencoder.
+    """
+    tensors = load_tensors(_model_file(path))[0]
+    own = {key.removeprefix("vae."): value for key, value in tensors.items() if key.startswith("vae.")}
+    load_weights(vae, own, source=f"{_model_file(path)} (vae)")
+
+
+def autoencoder_digest(path: Path) -> str:
+    """Return the SHA-256 of the autoencoder's weights of a model.
+
+    Raises:
+        CheckpointError: missing, truncated, or a wrong hash.
+    """
+    tensors = load_tensors(_model_file(path))[0]
+    digest = hashlib.sha256()
+    for name in sorted(name for name in tensors if name.startswith("vae.")):
+        digest.update(name.encode() + tensors[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _model_file(path: Path) -> Path:
+    return path / MODEL_FILE if path.is_dir() else path
 
 
 def find_device(device: torch.device | str) -> torch.device:

@@ -346,7 +346,9 @@ def _make(config: DatasetConfig, item: Item, read_mesh: MeshReader | None) -> La
         raise DatasetError(f"{item.file}: meshes need a reader")
     mesh = read_mesh(Path(item.file))
     mesh = Mesh(mesh.vertices * item.scale, mesh.faces)
-    made = sample_mesh(mesh, resolution=preset.resolution, downsampling=preset.downsampling)
+    made = sample_mesh(
+        mesh, resolution=preset.resolution, downsampling=preset.downsampling, closed=item.open_edges == 0
+    )
     lost = unresolved_share(mesh, lattice_surface(made, mesh), voxel_size=made.voxel_size)
     if lost > config.unresolved_limit:
         raise DatasetError(

@@ -14,7 +14,7 @@ from generators.sampling import sample_volume
 from generators.ssa.presets import BAND, COARSE_REACH, FILL
 from generators.surface import extract_surface
 from generators.volume import SparseVolume
-from generators.voxelize import voxelize_mesh
+from generators.voxelize import mesh_distance, voxelize_mesh
 from physics.mesh import Mesh
 
 LEAST_VALUE = 1e-4
@@ -77,14 +77,19 @@ def sample_solid(
     return _lattice_field(_dense(volume, resolution), extents, size, downsampling)
 
 
-def sample_mesh(mesh: Mesh, *, resolution: int, downsampling: int) -> LatticeField:
+def sample_mesh(mesh: Mesh, *, resolution: int, downsampling: int, closed: bool = False) -> LatticeField:
     """Return a mesh on the training lattice, solid by its winding number (see `voxelize_mesh`).
 
-    The distance is found on a lattice twice as fine and read between its nodes linearly.
+    Of a closed mesh the distance is evaluated at the nodes. That of any other is found on a lattice twice as fine, on
+    which its holes are capped, and read between its nodes linearly: ten times slower.
 
     Raises:
         VolumeError: the mesh encloses nothing at this resolution.
     """
+    if closed:
+        return sample_solid(
+            [mesh_distance(mesh)], mesh.bounds.astype(np.float64), resolution=resolution, downsampling=downsampling
+        )
     fine = OVERSAMPLING * round(FILL * resolution)
     volume = voxelize_mesh(mesh, resolution=fine, band_voxels=OVERSAMPLING * (BAND + 1))
     extents = mesh.extents.astype(np.float64)

@@ -18,13 +18,15 @@ from generators.ssa.flow import expand, interpolate, logit_normal_times, velocit
 from generators.ssa.presets import BAND, Preset
 from generators.ssa.shards import Dataset
 from generators.ssa.sparse_tensor import SparseTensor
-from generators.ssa.structure import distance_at, structure_of
+from generators.ssa.structure import known_of, structure_of
 from generators.ssa.train_config import DenoiserPhase, FlowPhase, PhaseConfig, VaePhase
 from generators.ssa.vae import SparseVae
 from generators.ssa.vae_loss import VaeLossConfig, vae_loss, with_margin
 
 Terms = dict[str, Float[Tensor, ""]]
 """Losses by name; "total" is minimised."""
+OCTANT_WEIGHT = 2.0
+"""Weight of the octants' mean error beside that of occupancy and that of coarse distance, 1 each [1]."""
 
 
 class Phase(Protocol):
@@ -144,8 +146,8 @@ class Latents:
     family: Int64[Tensor, "S"]
     extents: Float[Tensor, "S 3"]
     """Bounding boxes [m]."""
-    coarse: Float[Tensor, "S G G G"]
-    """Signed distance at the centres of latent cells [latent cell]."""
+    dataset: Dataset
+    """The objects themselves."""
 
     def __len__(self) -> int:
         return len(self.family)
@@ -159,6 +161,12 @@ class Latents:
         place = torch.arange(int(size.sum())) + (self.offsets[chosen] - first)[sample]
         coords = torch.cat([sample.int()[:, None], self.coords[place]], dim=1)
         return SparseTensor(coords, self.features[place], len(chosen))
+
+
+def structures(dataset: Dataset, rows: np.ndarray, downsampling: int) -> Float[Tensor, "B 10 G G G"]:
+    """Return the data of stage 1 of some objects, on the CPU."""
+    coarse = torch.from_numpy(dataset.shard.coarse[rows].astype(np.float32))
+    return structure_of(band_of(dataset, rows, coarse.device), coarse, downsampling)
 
 
 @torch.no_grad()
@@ -193,18 +201,19 @@ def latents_of(dataset: Dataset, coords: Tensor, features: Tensor, offsets: Tens
         offsets,
         torch.from_numpy(dataset.shard.family),
         torch.from_numpy(dataset.shard.extents),
-        torch.from_numpy(dataset.shard.coarse.astype(np.float32)),
+        dataset,
     )
 
 
 @dataclass(frozen=True, eq=False)
 class StructureTraining:
-    """Phase 2: occupancy and coarse distance by rectified flow."""
+    """Phase 2: occupancy and coarse distances by rectified flow."""
 
     module: nn.Module
     config: FlowPhase
-    train: Latents
-    test: Latents
+    preset: Preset
+    train: Dataset
+    test: Dataset
     device: torch.device
     name: str = "structure"
     number: int = 2
@@ -214,25 +223,27 @@ class StructureTraining:
         return len(self.test if test else self.train)
 
     def loss(self, module: nn.Module, rows: np.ndarray, generator: torch.Generator, *, test: bool = False) -> Terms:
-        """Return the mean squared error of the velocity (Liu et al. 2022, equation 1), and that of each channel."""
+        """Return the weighed squared error of the velocity (Liu et al. 2022, equation 1), and that of each kind."""
         data = self.test if test else self.train
-        chosen = torch.from_numpy(rows)
-        x0 = structure_of(data.batch(rows).coords, data.coarse[chosen])
+        x0 = structures(data, rows, self.preset.downsampling)
         t = logit_normal_times(len(rows), generator, mean=self.config.time_mean, std=self.config.time_std)
         noise = torch.randn(x0.shape, generator=generator)
-        asked = conditions(data.family[chosen], data.extents[chosen], drop=self.config.drop, generator=generator)
+        shown = [torch.from_numpy(part[rows]) for part in (data.shard.family, data.shard.extents)]
+        asked = conditions(*shown, drop=self.config.drop, generator=generator)
         x_t = interpolate(x0, noise, expand(t, x0)).to(self.device)
         v = module(x_t, t.to(self.device), asked.to(self.device))
         error = (v.float() - velocity(x0, noise).to(self.device)).square().mean(dim=(0, 2, 3, 4))
-        return {"total": error.mean(), "occupancy": error[0], "distance": error[1]}
+        terms = {"occupancy": error[0], "distance": error[1], "octants": error[2:].mean()}
+        return {"total": (terms["occupancy"] + terms["distance"] + OCTANT_WEIGHT * terms["octants"]) / 4, **terms}
 
 
 @dataclass(frozen=True, eq=False)
 class DenoiserTraining:
-    """Phase 3: latents on the active cells by rectified flow, given the coarse distance with some noise."""
+    """Phase 3: latents on the active cells by rectified flow, given the coarse distances with some noise."""
 
     module: nn.Module
     config: DenoiserPhase
+    preset: Preset
     train: Latents
     test: Latents
     mean: Float[Tensor, "C"]
@@ -256,9 +267,11 @@ class DenoiserTraining:
         asked = conditions(data.family[chosen], data.extents[chosen], drop=self.config.drop, generator=generator)
         x_t = interpolate(x0, noise, t[latent.coords[:, 0].long()][:, None])
         noisy = SparseTensor(latent.coords.to(self.device), x_t.to(self.device), latent.batch_size)
-        coarse = distance_at(latent.coords, data.coarse[chosen])
-        coarse = coarse + self.config.coarse_noise * torch.randn(coarse.shape, generator=generator)
-        v = module(noisy, t.to(self.device), asked.to(self.device), coarse.to(self.device))
+        known = known_of(structures(data.dataset, rows, self.preset.downsampling), latent.coords)
+        spread = torch.full((known.shape[1],), self.preset.downsampling / BAND)  # one noise, in the unit of each number
+        spread[0] = 1.0
+        known = known + self.config.coarse_noise * spread * torch.randn(known.shape, generator=generator)
+        v = module(noisy, t.to(self.device), asked.to(self.device), known.to(self.device))
         return {"total": (v.float() - velocity(x0, noise).to(self.device)).square().mean()}
 
 

@@ -17,7 +17,7 @@ from generators.ssa.flow import SamplerConfig, VelocityField, euler_sample, guid
 from generators.ssa.model import LearnedModel
 from generators.ssa.presets import BAND
 from generators.ssa.sparse_tensor import SparseTensor
-from generators.ssa.structure import CHANNELS, active_cells, distance_at, expand_distance
+from generators.ssa.structure import CHANNELS, active_cells, expand_distance, known_of
 
 __all__ = ["FieldConfig", "FieldVolume", "SampledField", "field_volume", "sample_fields", "sample_volume"]
 
@@ -69,11 +69,10 @@ def sample_fields(
     condition = Condition.of([model.index_of(family) for family in families], extents).to(model.device)
     structure = _sample_structure(model, condition, seeds, config)
     cells = active_cells(structure)
-    distance = expand_distance(structure[:, 1])
-    known = distance_at(cells, distance)
+    known = known_of(structure, cells)
     latent = _sample_latent(model, cells, known, condition, seeds, config)
     nodes, values = _decoded(model, latent)
-    coarse = distance.cpu().numpy()
+    coarse = expand_distance(structure[:, 1]).cpu().numpy()
     bounds = np.searchsorted(nodes[:, 0], np.arange(len(seeds) + 1))
     return [
         SampledField(
@@ -91,8 +90,8 @@ def sample_fields(
 
 def _sample_structure(
     model: LearnedModel, condition: Condition, seeds: Sequence[int], config: SamplerConfig
-) -> Float[Tensor, "B 2 G G G"]:
-    """Stage 1: occupancy and coarse signed distance on the whole latent lattice."""
+) -> Float[Tensor, "B 10 G G G"]:
+    """Stage 1: occupancy and coarse signed distances on the whole latent lattice."""
     side, null = model.preset.lattice, Condition.null(len(seeds), model.device)
     noise = torch.stack([lattice_noise(seed, STRUCTURE_STREAM, side, CHANNELS) for seed in seeds])
 
@@ -107,7 +106,7 @@ def _sample_structure(
 def _sample_latent(
     model: LearnedModel,
     cells: Int32[Tensor, "N 4"],
-    coarse: Float[Tensor, "N"],
+    known: Float[Tensor, "N 9"],
     condition: Condition,
     seeds: Sequence[int],
     config: SamplerConfig,
@@ -126,7 +125,7 @@ def _sample_latent(
     asked = Condition(condition.family[held], condition.extents[held])
 
     def bound(to: Condition) -> VelocityField:
-        return lambda x, t: model.denoiser(blank.with_features(x), _times(x, len(held), t), to, coarse, tokens)
+        return lambda x, t: model.denoiser(blank.with_features(x), _times(x, len(held), t), to, known, tokens)
 
     null = Condition.null(len(held), model.device)
     field = guided(bound(asked), bound(null), guidance=config.guidance, interval=config.interval)

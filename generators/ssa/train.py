@@ -13,7 +13,16 @@ import torch
 from torch import nn
 
 from generators.errors import TrainingError
-from generators.ssa.checkpoint import MODEL_FILE, find_device, load_tensors, load_weights, save_model, save_tensors
+from generators.ssa.checkpoint import (
+    MODEL_FILE,
+    autoencoder_digest,
+    find_device,
+    load_autoencoder,
+    load_tensors,
+    load_weights,
+    save_model,
+    save_tensors,
+)
 from generators.ssa.model import LearnedModel
 from generators.ssa.phases import (
     DenoiserTraining,
@@ -35,7 +44,7 @@ from generators.ssa.vae import SparseVae
 
 MODEL = "model"
 """Folder of the trained model within that of the run."""
-NEEDS = {"vae": ("vae",), "structure": ("structure",), "denoiser": ("vae", "denoiser")}
+NEEDS = {"structure": ("structure",), "vae": ("vae",), "denoiser": ("vae", "denoiser")}
 """Phases in the order of training, each a field of `TrainConfig`, and those whose settings decide its weights."""
 
 
@@ -54,6 +63,7 @@ def train(
     folder: Path,
     observe: Observer,
     *,
+    only: str | None = None,
     encoded: Callable[[int, int], None] | None = None,
 ) -> Trained:
     """Train a model; the same call again goes on where it was stopped or killed.
@@ -65,6 +75,8 @@ def train(
         data: Folder of a data set of the same preset.
         folder: Where state, log, plot and model go.
         observe: Called after each step; says whether to go on, save, or stop.
+        only: Phase to train, with those that it needs; its file in the folder may be carried into that of another run
+            of the same settings and data. All of them where not given.
         encoded: Called while a split is encoded, with the objects that are done and all of them.
 
     Raises:
@@ -73,6 +85,8 @@ def train(
         CheckpointError: a damaged state.
         BackendError: CUDA is asked for where there is none.
     """
+    if only is not None and only not in NEEDS:
+        raise TrainingError(f"there is no phase {only!r}; phases are {', '.join(NEEDS)}")
     device = find_device(config.device)
     train_split, test_split = load_dataset(data, "train"), load_dataset(data, "test")
     if train_split.index["preset"] != config.preset:
@@ -83,15 +97,22 @@ def train(
     team = Team.joined()
     run = _Run(config, folder, device, train_split.index, TrainingLog(folder), team)
 
-    vae_phase = VaeTraining(model.vae, config.vae, model.preset, train_split, test_split, device)
-    if not run.complete(vae_phase, observe):
+    wanted = set(NEEDS) if only is None else {only}
+    if "structure" in wanted:
+        structure = StructureTraining(model.structure, config.structure, model.preset, train_split, test_split, device)
+        if not run.complete(structure, observe) or only == "structure":
+            return Trained(False, None)
+    vae = VaeTraining(model.vae, config.vae, model.preset, train_split, test_split, device)
+    if not run.autoencoder(vae, observe) or only == "vae":
         return Trained(False, None)
     splits = ((train_split, "train"), (test_split, "test"))
     latents = [run.latents(model.vae, split, name, encoded) for split, name in splits]
     mean, std = latent_statistics(latents[0])
-    for phase in _flow_phases(config, model, latents, mean, std, device):
-        if not run.complete(phase, observe):
-            return Trained(False, None)
+    denoiser = DenoiserTraining(
+        model.denoiser, config.denoiser, model.preset, latents[0], latents[1], mean, std, device
+    )
+    if not run.complete(denoiser, observe) or only == "denoiser":
+        return Trained(False, None)
     finished = replace(model, latent_mean=mean, latent_std=std)
     with team.alone() as first:
         if first:
@@ -111,21 +132,6 @@ def _untrained(config: TrainConfig, data: Dataset) -> LearnedModel:
             materials=data.materials,
             attention=config.attention,
         )
-
-
-def _flow_phases(
-    config: TrainConfig,
-    model: LearnedModel,
-    latents: list[Latents],
-    mean: torch.Tensor,
-    std: torch.Tensor,
-    device: torch.device,
-) -> list[Phase]:
-    known, new = latents
-    return [
-        StructureTraining(model.structure, config.structure, known, new, device),
-        DenoiserTraining(model.denoiser, config.denoiser, known, new, mean, std, device),
-    ]
 
 
 @dataclass(frozen=True)
@@ -149,9 +155,11 @@ class _Run:
                 self.device,
                 self.log,
                 identity,
-                self.config.log_every,
-                self.config.test_every,
-                self.team,
+                bfloat16=self.config.precision == "bfloat16"
+                or (self.config.precision, self.device.type) == ("auto", "cuda"),
+                log_every=self.config.log_every,
+                test_every=self.config.test_every,
+                team=self.team,
             )
             trainer.resume()
             if not trainer.run(observe):
@@ -163,6 +171,15 @@ class _Run:
         if meta["identity"] != identity:
             raise TrainingError(f"{self.folder} holds a run with other settings or data; choose another folder")
         load_weights(phase.module, tensors, source=str(path))
+        phase.module.to(self.device).eval()
+        _freeze(phase.module)
+        return True
+
+    def autoencoder(self, phase: VaeTraining, observe: Observer) -> bool:
+        """Train the autoencoder, or take that of another checkpoint."""
+        if self.config.autoencoder is None:
+            return self.complete(phase, observe)
+        load_autoencoder(Path(self.config.autoencoder), phase.module)
         phase.module.to(self.device).eval()
         _freeze(phase.module)
         return True
@@ -191,7 +208,9 @@ def identity_of(config: TrainConfig, index: Mapping[str, Any], phase: str) -> st
     So a phase can be trained again for longer without those that do not depend on it.
     """
     settings = asdict(config)
-    shared = {name: settings[name] for name in ("preset", "seed", "attention", *NEEDS[phase])}
+    shared = {name: settings[name] for name in ("preset", "seed", "attention", "precision", *NEEDS[phase])}
+    if config.autoencoder is not None and "vae" in NEEDS[phase]:
+        shared["vae"] = autoencoder_digest(Path(config.autoencoder))
     text = json.dumps([shared, asdict(PRESETS[config.preset]), index["config"], index["shards"]], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

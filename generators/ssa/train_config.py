@@ -81,10 +81,10 @@ class FlowPhase(PhaseConfig):
 
 @dataclass(frozen=True)
 class DenoiserPhase(FlowPhase):
-    """Training of stage 2, which is given the coarse distance of stage 1."""
+    """Training of stage 2, which is given the coarse distances of stage 1."""
 
     coarse_noise: float = 0.1
-    """Deviation of the noise on that distance, so that errors of stage 1 are survived (Ho et al. 2022, Cascaded
+    """Deviation of the noise on those distances, so that errors of stage 1 are survived (Ho et al. 2022, Cascaded
     Diffusion Models, section 4.1) [latent cell]."""
 
     def __post_init__(self) -> None:
@@ -102,6 +102,8 @@ class TrainConfig:
     device: str = "cpu"
     """cpu or cuda; has no part in the identity of a run."""
     attention: Literal["ssa", "window", "full"] = "ssa"
+    autoencoder: str | None = None
+    """Checkpoint whose autoencoder is taken instead of training one: a folder `model/`, or its JSON file."""
     vae: VaePhase = field(default_factory=VaePhase)
     structure: FlowPhase = field(default_factory=FlowPhase)
     denoiser: DenoiserPhase = field(default_factory=DenoiserPhase)
@@ -109,6 +111,8 @@ class TrainConfig:
     """Steps between two lines of the log [1]."""
     test_every: int = 200
     """Steps between two losses on the test split, with averaged weights [1]."""
+    precision: Literal["auto", "single", "bfloat16"] = "auto"
+    """Of matrix products; auto is bfloat16 on CUDA and single on a CPU, where bfloat16 pays off only with AMX."""
     half: bool = True
     """Whether the model is written in half precision."""
 

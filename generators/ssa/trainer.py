@@ -25,8 +25,8 @@ from generators.ssa.team import Team
 from generators.ssa.train_config import PhaseConfig
 from generators.ssa.training_log import TrainingLog
 
-STATE = "state.json"
-"""Name of the resumable state."""
+STATE = "state_{}.json"
+"""Name of the resumable state of a phase."""
 TEST_STREAM = 1 << 20
 """Step number whose chance the losses on the test split use."""
 
@@ -89,6 +89,8 @@ class Trainer:
     test_every: int = 200
     team: Team = field(default_factory=Team)
     """Who shares the batches; the same weights are in all of them at every step."""
+    bfloat16: bool = False
+    """Whether matrix products are taken in that precision."""
     step: int = 0
     test_loss: float | None = None
     average: nn.Module = field(init=False)
@@ -182,7 +184,7 @@ class Trainer:
                 value.copy_(own[name])
 
     def _precision(self) -> torch.autocast:
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda")
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bfloat16)
 
     @torch.no_grad()
     def _test(self) -> float:
@@ -205,6 +207,10 @@ class Trainer:
         rate = learning_rate(self.phase.config, self.step - 1)
         return StepReport(self.phase.name, self.step, self.phase.config.steps, loss, rate, self.test_loss)
 
+    @property
+    def _state(self) -> Path:
+        return self.folder / STATE.format(self.phase.name)
+
     def save(self) -> None:
         """Write the state, whole or not at all."""
         with self.team.alone() as first:
@@ -218,7 +224,7 @@ class Trainer:
         for number, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"adamw.{number}.{name}": value for name, value in moments.items()}
         meta = {"phase": self.phase.name, "step": self.step, "identity": self.identity, "test": self.test_loss}
-        save_tensors(self.folder / STATE, tensors, meta)
+        save_tensors(self._state, tensors, meta)
 
     def resume(self) -> None:
         """Go on from the saved state of this phase, if there is one.
@@ -227,21 +233,18 @@ class Trainer:
             TrainingError: the state is of a run with other settings or data.
             CheckpointError: the state is damaged.
         """
-        path = self.folder / STATE
+        path = self._state
         if not path.exists():
             self._cut_log()
             return
         tensors, meta = load_tensors(path, self.device)
-        if (
-            meta["phase"] == self.phase.name
-        ):  # that of another phase is done with: its weights lie in a file of their own
-            if meta["identity"] != self.identity:
-                raise TrainingError(
-                    f"{self.folder} holds a run with other settings or data; choose another folder, restore them, "
-                    f"or remove {path} to train phase {self.phase.name} again from its first step"
-                )
-            self._take(tensors, str(path))
-            self.step, self.test_loss = int(meta["step"]), meta["test"]
+        if meta["identity"] != self.identity:
+            raise TrainingError(
+                f"{self.folder} holds a run with other settings or data; choose another folder, restore them, "
+                f"or remove {path} to train phase {self.phase.name} again from its first step"
+            )
+        self._take(tensors, str(path))
+        self.step, self.test_loss = int(meta["step"]), meta["test"]
         self._cut_log()
 
     def _cut_log(self) -> None:

@@ -76,7 +76,7 @@ class Trunk(nn.Module):
         x = self.enter(tokens) + place_waves(coords, self.width).to(tokens.dtype)
         for block in self.blocks:
             x = block(x, layouts, modulation, sample)
-        shift, scale = self.last_modulation(signal)[sample].chunk(2, dim=1)
+        shift, scale = self.last_modulation(signal).index_select(0, sample).chunk(2, dim=1)
         return self.leave(self.norm(x) * (1 + scale) + shift)
 
 

@@ -33,6 +33,7 @@ def train_on_ray(
     address: str | None,
     minutes: float | None,
     say: Callable[[str], None],
+    only: str | None = None,
 ) -> bool:
     """Train with a team of Ray workers, each with one GPU where the configuration says `cuda`; return whether finished.
 
@@ -44,6 +45,7 @@ def train_on_ray(
         address: Cluster to join; None starts a local Ray.
         minutes: Stop after so long, resumable.
         say: Takes progress lines.
+        only: Phase to train; all of them where not given.
 
     Raises:
         TrainingError: a batch cannot be shared equally.
@@ -57,7 +59,7 @@ def train_on_ray(
     from ray.train import FailureConfig, RunConfig, ScalingConfig
 
     on_gpu = config.device.startswith("cuda")
-    asked = {"config": config, "data": str(data.resolve()), "out": str(out.resolve()), "minutes": minutes}
+    asked = {"config": config, "data": str(data.resolve()), "out": str(out.resolve()), "minutes": minutes, "only": only}
     out.mkdir(parents=True, exist_ok=True)
     progress = out / PROGRESS
     progress.write_text("", encoding="utf-8")
@@ -102,7 +104,7 @@ def _train_in_team(asked: dict) -> None:
             file.write(line + "\n")
 
     watch = Watch(Clock(say), asked["minutes"])
-    train(asked["config"], Path(asked["data"]), out, watch, encoded=watch.encoded)
+    train(asked["config"], Path(asked["data"]), out, watch, encoded=watch.encoded, only=asked["only"])
 
 
 class _Echo:
