@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from itertools import pairwise
 
@@ -25,15 +24,13 @@ from generators.ssa.flow import (
     velocity,
 )
 from generators.ssa.model import LearnedModel
-from generators.ssa.presets import BAND, COARSE_REACH, PRESETS
+from generators.ssa.presets import COARSE_REACH, PRESETS
 from generators.ssa.sparse_tensor import SparseTensor
 from generators.ssa.structure import (
-    CHANNELS,
-    KNOWN,
     active_cells,
     compand,
+    distance_at,
     expand_distance,
-    known_of,
     patchify,
     structure_of,
     unpatchify,
@@ -154,39 +151,14 @@ def test_patches_and_structure_round_trip() -> None:
     x = torch.randn(2, 2, 8, 8, 8)
     assert torch.equal(unpatchify(patchify(x, 2), 2, 8, 2), x)
     assert patchify(x, 2).shape == (2 * 4**3, 16)
-
-
-def ball_band(side: int, radius: float) -> tuple[SparseTensor, torch.Tensor]:
-    """The band of a ball [BAND], and its distance at the centres of cells of 4 nodes [latent cell]."""
-    ticks = torch.arange(side, dtype=torch.float64)
-    places = torch.stack(torch.meshgrid(ticks, ticks, ticks, indexing="ij"), dim=-1)
-    distance = (places - (side - 1) / 2).norm(dim=-1) - radius
-    nodes = (distance.abs() < BAND).nonzero()
-    values = distance[tuple(nodes.T)] / BAND
-    coords = torch.cat([torch.zeros(len(nodes), 1), nodes], dim=1).int()
-    centres = 4 * places[: side // 4, : side // 4, : side // 4] + 1.5
-    coarse = ((centres - (side - 1) / 2).norm(dim=-1) - radius) / 4
-    return SparseTensor(coords, values[:, None].float(), 1), coarse[None].float()
-
-
-def test_structure_of_a_ball() -> None:
-    """Every octant holds the mean distance of its 8 nodes; a cell is active where it holds a node of the band."""
-    side, radius = 32, 11.3
-    band, coarse = ball_band(side, radius)
-    data = structure_of(band, coarse, 4)
-    assert data.shape == (1, CHANNELS, 8, 8, 8)
-    ticks = torch.arange(side, dtype=torch.float64) - (side - 1) / 2
-    exact = (torch.stack(torch.meshgrid(ticks, ticks, ticks, indexing="ij"), dim=-1).norm(dim=-1) - radius) / BAND
-    for octant, (i, j, k) in enumerate(itertools.product((0, 1), repeat=3)):
-        nodes = exact.clamp(-1, 1).unfold(0, 2, 2).unfold(1, 2, 2).unfold(2, 2, 2).mean(dim=(3, 4, 5))
-        torch.testing.assert_close(data[0, 2 + octant], nodes[i::2, j::2, k::2].float(), atol=1e-5, rtol=0)
-    assert torch.equal(active_cells(data), torch.unique(band.coords // torch.tensor([1, 4, 4, 4]), dim=0).int())
-    cells = active_cells(data)
-    known = known_of(data, cells)
-    assert known.shape == (len(cells), KNOWN)
-    i, j, k = cells[:, 1:].long().unbind(dim=1)
-    torch.testing.assert_close(known[:, 0], coarse[0, i, j, k].clamp(-COARSE_REACH, COARSE_REACH), atol=1e-5, rtol=1e-5)
-    assert torch.equal(known[:, 1:], data[0, 2:, i, j, k].T)
+    cells = (torch.rand(2, 8, 8, 8, generator=torch.Generator().manual_seed(1)) > 0.8).nonzero().int()
+    data = structure_of(cells, 9 * torch.ones(2, 8, 8, 8))
+    assert torch.equal(active_cells(data), cells)
+    assert data[:, 1].max() == pytest.approx(1) and COARSE_REACH > 1
+    ramp = torch.arange(8.0).expand(2, 8, 8, 8) - 3
+    wanted = (cells[:, 3] - 3.0).clamp(max=COARSE_REACH)
+    assert torch.equal(distance_at(cells, ramp), wanted)
+    torch.testing.assert_close(distance_at(cells, expand_distance(structure_of(cells, ramp)[:, 1])), wanted)
 
 
 def test_companding_spreads_small_distances_and_is_inverted():
@@ -205,7 +177,7 @@ def test_untrained_denoisers_predict_zero_and_every_weight_learns(attention: Att
     model = LearnedModel.new(PRESETS["nano"], ("mug", "box"), attention=attention)
     condition, t = Condition.of([0, 1], [(0.1, 0.1, 0.2), (0.3, 0.1, 0.1)]), torch.tensor([0.2, 0.8])
     x = SparseTensor((torch.rand(2, 8, 8, 8) > 0.8).nonzero().int(), torch.zeros(0), 2)
-    x, coarse = x.with_features(torch.randn(len(x.coords), 16)), torch.randn(len(x.coords), KNOWN)
+    x, coarse = x.with_features(torch.randn(len(x.coords), 16)), torch.randn(len(x.coords))
     assert not bool(model.denoiser(x, t, condition, coarse).any())
     for parameter in model.denoiser.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
@@ -220,7 +192,7 @@ def test_batch_rows_do_not_see_each_other() -> None:
     for parameter in model.denoiser.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
     cells = (torch.rand(2, 6, 6, 6) > 0.7).nonzero().int()
-    features, coarse = torch.randn(len(cells), 16), torch.randn(len(cells), KNOWN)
+    features, coarse = torch.randn(len(cells), 16), torch.randn(len(cells))
     condition, t = Condition.of([0, 1], [(0.1, 0.1, 0.2), (0.3, 0.1, 0.1)]), torch.tensor([0.2, 0.8])
     both = model.denoiser(SparseTensor(cells, features, 2), t, condition, coarse)
     mine = cells[:, 0] == 0
@@ -241,8 +213,8 @@ def test_wrong_shapes_and_names_are_refused() -> None:
     with pytest.raises(VolumeError, match="latent features"):
         model.denoiser(cells, torch.zeros(1), Condition.null(1), torch.zeros(1))
     cells = SparseTensor(torch.zeros(1, 4, dtype=torch.int32), torch.zeros(1, 16), 1)
-    with pytest.raises(VolumeError, match=r"coarse distances \(2, 9\)"):
-        model.denoiser(cells, torch.zeros(1), Condition.null(1), torch.zeros(2, KNOWN))
+    with pytest.raises(VolumeError, match=r"coarse distances \(2,\)"):
+        model.denoiser(cells, torch.zeros(1), Condition.null(1), torch.zeros(2))
     with pytest.raises(FamilyError, match="Did you mean 'mug'"):
         model.index_of("mugs")
     with pytest.raises(ParameterError, match="twice"):

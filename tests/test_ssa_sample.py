@@ -251,10 +251,9 @@ def exact_model(solid: Callable[[torch.Tensor], torch.Tensor]) -> LearnedModel:
     preset = replace(PRESETS["nano"], latent_channels=FACTOR**3)
     side = SIDE // FACTOR
     cut = solid(lattice(SIDE).float()).reshape([side, FACTOR] * 3).permute(0, 2, 4, 1, 3, 5).reshape([side] * 3 + [-1])
-    field = field_of(solid)
-    nodes = torch.from_numpy(np.concatenate([np.zeros((len(field.coords), 1), np.int32), field.coords], axis=1))
-    band = SparseTensor(nodes, torch.from_numpy(field.values[:, None]) / BAND, 1)
-    structure = structure_of(band, torch.from_numpy(field.coarse)[None], FACTOR)
+    cells = (cut.abs() < BAND).any(dim=3)
+    coords = torch.cat([torch.zeros(int(cells.sum()), 1), cells.nonzero()], dim=1).int()
+    structure = structure_of(coords, torch.from_numpy(field_of(solid).coarse)[None])
     return LearnedModel(
         preset,
         ("mug",),

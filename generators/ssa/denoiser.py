@@ -1,6 +1,6 @@
-"""LatentDenoiser: stage 2, the velocity of the latents on active cells, given the coarse distances of stage 1.
+"""LatentDenoiser: stage 2, the velocity of the latents on active cells, given the coarse distance of stage 1.
 
-Those of a cell and of its octants say where the surface passes, so stage 2 adds detail to a shape that is known, as
+The coarse distance says where within its cell the surface passes, so stage 2 adds detail to a shape that is known, as
 the upsamplers of a cascade do (Ho et al. 2022, Cascaded Diffusion Models, section 4). What neighbours must agree on is
 left to a convolution on either side of the transformer, with a skip between them (Xiang et al. 2024, TRELLIS, section
 3.3): attention over cubes of cells sees the whole object and no single cell.
@@ -21,7 +21,6 @@ from generators.ssa.packing import Packing
 from generators.ssa.presets import Preset
 from generators.ssa.sparse_conv import Rulebook
 from generators.ssa.sparse_tensor import SparseTensor
-from generators.ssa.structure import KNOWN
 from generators.ssa.transformer import Attention
 from generators.ssa.trunk import Trunk
 from generators.ssa.vae_layers import ResidualConv, zeroed
@@ -44,7 +43,7 @@ class LatentDenoiser(nn.Module):
         self.channels = preset.latent_channels
         self.patch = preset.latent_patch
         cell = preset.latent_cell
-        self.enter = nn.Linear(self.channels + KNOWN, cell)
+        self.enter = nn.Linear(self.channels + 1, cell)
         self.time = TimeEmbedding(cell)
         self.before = ResidualConv(cell)
         self.trunk = Trunk(
@@ -69,7 +68,7 @@ class LatentDenoiser(nn.Module):
         x_t: SparseTensor,
         t: Float[Tensor, "B"],
         condition: Condition,
-        known: Float[Tensor, "N 9"],
+        coarse: Float[Tensor, "N"],
         tokens: Tokens | None = None,
     ) -> Float[Tensor, "N C"]:
         """Return the velocity of each cell's latent.
@@ -78,23 +77,23 @@ class LatentDenoiser(nn.Module):
             x_t: Noisy latents.
             t: Times of the samples.
             condition: What is asked for.
-            known: Coarse signed distance of each cell [latent cell] and those of its octants [BAND].
+            coarse: Signed distance at the centre of each cell [latent cell].
             tokens: `tokens` of the same cells, which saves building them.
 
         Raises:
             VolumeError: the latent has other channels, or a time or a distance is missing, or a sample has no cell.
         """
         count = len(x_t.coords)
-        if (x_t.features.shape, t.shape, known.shape) != ((count, self.channels), (x_t.batch_size,), (count, KNOWN)):
+        if (x_t.features.shape, t.shape, coarse.shape) != ((count, self.channels), (x_t.batch_size,), (count,)):
             raise VolumeError(
                 f"latent features {tuple(x_t.features.shape)}, times {tuple(t.shape)} and coarse distances "
-                f"{tuple(known.shape)}, expected ({count}, {self.channels}), ({x_t.batch_size},) and ({count}, {KNOWN})"
+                f"{tuple(coarse.shape)}, expected ({count}, {self.channels}), ({x_t.batch_size},) and ({count},)"
             )
         tokens = tokens or self.tokens(x_t)
         packing, time = tokens.packing, self.time(t)
         sample = x_t.coords[:, 0].long()
-        given = torch.cat([x_t.features, known.to(x_t.features.dtype)], dim=1)
-        near = self.before(x_t.with_features(self.enter(given) + time.index_select(0, sample)), tokens.rulebook)
+        known = torch.cat([x_t.features, coarse.to(x_t.features.dtype)[:, None]], dim=1)
+        near = self.before(x_t.with_features(self.enter(known) + time.index_select(0, sample)), tokens.rulebook)
         far = self.trunk(packing.pack(near.features), packing.coords, tokens.layouts, t, condition)
         h = self.after(near.with_features(near.features + packing.unpack(far)), tokens.rulebook)
         shift, scale = self.modulation(time).index_select(0, sample).chunk(2, dim=1)

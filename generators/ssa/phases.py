@@ -18,15 +18,13 @@ from generators.ssa.flow import expand, interpolate, logit_normal_times, velocit
 from generators.ssa.presets import BAND, Preset
 from generators.ssa.shards import Dataset
 from generators.ssa.sparse_tensor import SparseTensor
-from generators.ssa.structure import known_of, structure_of
+from generators.ssa.structure import distance_at, structure_of
 from generators.ssa.train_config import DenoiserPhase, FlowPhase, PhaseConfig, VaePhase
 from generators.ssa.vae import SparseVae
 from generators.ssa.vae_loss import VaeLossConfig, vae_loss, with_margin
 
 Terms = dict[str, Float[Tensor, ""]]
 """Losses by name; "total" is minimised."""
-OCTANT_WEIGHT = 2.0
-"""Weight of the octants' mean error beside that of occupancy and that of coarse distance, 1 each [1]."""
 
 
 class Phase(Protocol):
@@ -163,10 +161,16 @@ class Latents:
         return SparseTensor(coords, self.features[place], len(chosen))
 
 
-def structures(dataset: Dataset, rows: np.ndarray, downsampling: int) -> Float[Tensor, "B 10 G G G"]:
-    """Return the data of stage 1 of some objects, on the CPU."""
-    coarse = torch.from_numpy(dataset.shard.coarse[rows].astype(np.float32))
-    return structure_of(band_of(dataset, rows, coarse.device), coarse, downsampling)
+def coarse_of(dataset: Dataset, rows: np.ndarray) -> Float[Tensor, "B G G G"]:
+    """Return the signed distance at the centres of latent cells of some objects, on the CPU [latent cell]."""
+    return torch.from_numpy(dataset.shard.coarse[rows].astype(np.float32))
+
+
+def structures(dataset: Dataset, rows: np.ndarray, downsampling: int) -> Float[Tensor, "B 2 G G G"]:
+    """Return the data of stage 1 of some objects, on the CPU: a cell is active where it holds a node of the band."""
+    cells = band_of(dataset, rows, torch.device("cpu")).coords.clone()
+    cells[:, 1:] //= downsampling
+    return structure_of(cells, coarse_of(dataset, rows))
 
 
 @torch.no_grad()
@@ -207,7 +211,7 @@ def latents_of(dataset: Dataset, coords: Tensor, features: Tensor, offsets: Tens
 
 @dataclass(frozen=True, eq=False)
 class StructureTraining:
-    """Phase 2: occupancy and coarse distances by rectified flow."""
+    """Phase 2: occupancy and coarse distance by rectified flow."""
 
     module: nn.Module
     config: FlowPhase
@@ -223,7 +227,7 @@ class StructureTraining:
         return len(self.test if test else self.train)
 
     def loss(self, module: nn.Module, rows: np.ndarray, generator: torch.Generator, *, test: bool = False) -> Terms:
-        """Return the weighed squared error of the velocity (Liu et al. 2022, equation 1), and that of each kind."""
+        """Return the mean squared error of the velocity (Liu et al. 2022, equation 1), and that of each channel."""
         data = self.test if test else self.train
         x0 = structures(data, rows, self.preset.downsampling)
         t = logit_normal_times(len(rows), generator, mean=self.config.time_mean, std=self.config.time_std)
@@ -233,17 +237,15 @@ class StructureTraining:
         x_t = interpolate(x0, noise, expand(t, x0)).to(self.device)
         v = module(x_t, t.to(self.device), asked.to(self.device))
         error = (v.float() - velocity(x0, noise).to(self.device)).square().mean(dim=(0, 2, 3, 4))
-        terms = {"occupancy": error[0], "distance": error[1], "octants": error[2:].mean()}
-        return {"total": (terms["occupancy"] + terms["distance"] + OCTANT_WEIGHT * terms["octants"]) / 4, **terms}
+        return {"total": error.mean(), "occupancy": error[0], "distance": error[1]}
 
 
 @dataclass(frozen=True, eq=False)
 class DenoiserTraining:
-    """Phase 3: latents on the active cells by rectified flow, given the coarse distances with some noise."""
+    """Phase 3: latents on the active cells by rectified flow, given the coarse distance with some noise."""
 
     module: nn.Module
     config: DenoiserPhase
-    preset: Preset
     train: Latents
     test: Latents
     mean: Float[Tensor, "C"]
@@ -267,11 +269,9 @@ class DenoiserTraining:
         asked = conditions(data.family[chosen], data.extents[chosen], drop=self.config.drop, generator=generator)
         x_t = interpolate(x0, noise, t[latent.coords[:, 0].long()][:, None])
         noisy = SparseTensor(latent.coords.to(self.device), x_t.to(self.device), latent.batch_size)
-        known = known_of(structures(data.dataset, rows, self.preset.downsampling), latent.coords)
-        spread = torch.full((known.shape[1],), self.preset.downsampling / BAND)  # one noise, in the unit of each number
-        spread[0] = 1.0
-        known = known + self.config.coarse_noise * spread * torch.randn(known.shape, generator=generator)
-        v = module(noisy, t.to(self.device), asked.to(self.device), known.to(self.device))
+        coarse = distance_at(latent.coords, coarse_of(data.dataset, rows))
+        coarse = coarse + self.config.coarse_noise * torch.randn(coarse.shape, generator=generator)
+        v = module(noisy, t.to(self.device), asked.to(self.device), coarse.to(self.device))
         return {"total": (v.float() - velocity(x0, noise).to(self.device)).square().mean()}
 
 

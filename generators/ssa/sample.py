@@ -17,7 +17,7 @@ from generators.ssa.flow import SamplerConfig, VelocityField, euler_sample, guid
 from generators.ssa.model import LearnedModel
 from generators.ssa.presets import BAND
 from generators.ssa.sparse_tensor import SparseTensor
-from generators.ssa.structure import CHANNELS, active_cells, expand_distance, known_of
+from generators.ssa.structure import CHANNELS, active_cells, distance_at, expand_distance
 
 __all__ = ["FieldConfig", "FieldVolume", "SampledField", "field_volume", "sample_fields", "sample_volume"]
 
@@ -69,10 +69,11 @@ def sample_fields(
     condition = Condition.of([model.index_of(family) for family in families], extents).to(model.device)
     structure = _sample_structure(model, condition, seeds, config)
     cells = active_cells(structure)
-    known = known_of(structure, cells)
+    distance = expand_distance(structure[:, 1])
+    known = distance_at(cells, distance)
     latent = _sample_latent(model, cells, known, condition, seeds, config)
     nodes, values = _decoded(model, latent)
-    coarse = expand_distance(structure[:, 1]).cpu().numpy()
+    coarse = distance.cpu().numpy()
     bounds = np.searchsorted(nodes[:, 0], np.arange(len(seeds) + 1))
     return [
         SampledField(
@@ -90,8 +91,8 @@ def sample_fields(
 
 def _sample_structure(
     model: LearnedModel, condition: Condition, seeds: Sequence[int], config: SamplerConfig
-) -> Float[Tensor, "B 10 G G G"]:
-    """Stage 1: occupancy and coarse signed distances on the whole latent lattice."""
+) -> Float[Tensor, "B 2 G G G"]:
+    """Stage 1: occupancy and coarse signed distance on the whole latent lattice."""
     side, null = model.preset.lattice, Condition.null(len(seeds), model.device)
     noise = torch.stack([lattice_noise(seed, STRUCTURE_STREAM, side, CHANNELS) for seed in seeds])
 
@@ -106,7 +107,7 @@ def _sample_structure(
 def _sample_latent(
     model: LearnedModel,
     cells: Int32[Tensor, "N 4"],
-    known: Float[Tensor, "N 9"],
+    coarse: Float[Tensor, "N"],
     condition: Condition,
     seeds: Sequence[int],
     config: SamplerConfig,
@@ -125,7 +126,7 @@ def _sample_latent(
     asked = Condition(condition.family[held], condition.extents[held])
 
     def bound(to: Condition) -> VelocityField:
-        return lambda x, t: model.denoiser(blank.with_features(x), _times(x, len(held), t), to, known, tokens)
+        return lambda x, t: model.denoiser(blank.with_features(x), _times(x, len(held), t), to, coarse, tokens)
 
     null = Condition.null(len(held), model.device)
     field = guided(bound(asked), bound(null), guidance=config.guidance, interval=config.interval)

@@ -1,8 +1,5 @@
 """StructureDenoiser: stage 1, the velocity of occupancy and coarse signed distance on the whole latent lattice.
 
-Walls are about as thick as a latent cell, so one distance per cell aliases them and misses their holes. Stage 1 draws
-the distance of each of a cell's eight octants too, which settles how the surface is joined; stage 2 adds the detail.
-
 A leg or the rim of a hole is one cell wide, and a patch is several: attention over patches places them, convolutions
 over cells on either side of it join them without gaps, as a U-Net with a transformer at its coarsest scale does
 (Hoogeboom et al. 2023, Simple Diffusion, section 3.3).
@@ -13,24 +10,19 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Float, Int32, Shaped
+from jaxtyping import Float, Int32
 from torch import Tensor, nn
 
 from generators.errors import ParameterError, VolumeError
 from generators.ssa.blocks import Layouts
 from generators.ssa.condition import Condition, TimeEmbedding
 from generators.ssa.presets import COARSE_REACH, Preset
-from generators.ssa.sparse_tensor import SparseTensor
 from generators.ssa.transformer import Attention
 from generators.ssa.trunk import Trunk
 from generators.ssa.vae_layers import EXPANSION, zeroed
 
-OCTANTS = 8
-"""Halves of a cell along three axes [1]."""
-CHANNELS = 2 + OCTANTS
-"""Occupancy (+1 active, -1 not), companded coarse signed distance, and signed distances of the octants [1]."""
-KNOWN = 1 + OCTANTS
-"""Numbers of a cell that stage 2 is given: its coarse signed distance and those of its octants [1]."""
+CHANNELS = 2
+"""Occupancy (+1 active, -1 not) and companded coarse signed distance [1]."""
 KNEE = 0.25
 """Distance from which on companding is more logarithmic than linear [latent cell].
 
@@ -89,8 +81,8 @@ class StructureDenoiser(nn.Module):
         self.leave = zeroed(nn.Linear(cell, CHANNELS))
 
     def forward(
-        self, x_t: Float[Tensor, "B 10 G G G"], t: Float[Tensor, "B"], condition: Condition
-    ) -> Float[Tensor, "B 10 G G G"]:
+        self, x_t: Float[Tensor, "B 2 G G G"], t: Float[Tensor, "B"], condition: Condition
+    ) -> Float[Tensor, "B 2 G G G"]:
         """Return the velocity at x_t."""
         if x_t.shape[1:] != (CHANNELS, *[self.side] * 3):
             raise VolumeError(f"structure is {tuple(x_t.shape)}, expected (B, {CHANNELS}, {self.side}, ...) cubed")
@@ -144,45 +136,20 @@ def expand_distance(companded: Tensor) -> Tensor:
     return companded.sign() * KNEE * torch.expm1(size * math.log1p(COARSE_REACH / KNEE))
 
 
-def structure_of(
-    band: SparseTensor, coarse: Float[Tensor, "B G G G"], downsampling: int
-) -> Float[Tensor, "B 10 G G G"]:
-    """Return the data of stage 1: active cells, their coarse signed distance, and the octants' [BAND].
-
-    A cell is active where it holds a node of the band. An octant's distance is the mean over its nodes; those beyond
-    the band count as +-1 with the sign of the cell's centre, which is exact for up to 4 nodes a cell and side: they are
-    farther from the surface than from the centre.
-
-    Args:
-        band: Signed distance at the nodes of the band [BAND].
-        coarse: Signed distance at the centres of cells [latent cell].
-        downsampling: Nodes per cell and side, even.
-    """
-    half, side = downsampling // 2, 2 * coarse.shape[1]
-    sample, i, j, k = band.coords.long().unbind(dim=1)
-    place = ((sample * side + i // half) * side + j // half) * side + k // half
-    shape = (len(coarse), side, side, side)
-    total = torch.zeros(math.prod(shape), device=coarse.device).index_add_(0, place, band.features[:, 0].float())
-    held = by_octant(torch.bincount(place, minlength=math.prod(shape)).view(shape))
-    sign = torch.where(coarse < 0, -1.0, 1.0)[:, None]
-    octants = (by_octant(total.view(shape)) + (half**3 - held) * sign) / half**3
-    occupancy = torch.where(held.any(dim=1, keepdim=True), 1.0, -1.0)
-    return torch.cat([occupancy, compand(coarse)[:, None], octants], dim=1)
-
-
-def by_octant(x: Shaped[Tensor, "B 2G 2G 2G"]) -> Shaped[Tensor, "B 8 G G G"]:
-    """Return the octants of each cell as channels, in lexicographic order."""
-    side = x.shape[1] // 2
-    return patchify(x[:, None], 2).view(len(x), side, side, side, OCTANTS).permute(0, 4, 1, 2, 3)
-
-
-def known_of(structure: Float[Tensor, "B 10 G G G"], cells: Int32[Tensor, "N 4"]) -> Float[Tensor, "N 9"]:
-    """Return what stage 2 is given of each cell: coarse distance [latent cell] and octants' distances [BAND]."""
+def structure_of(cells: Int32[Tensor, "N 4"], coarse: Float[Tensor, "B G G G"]) -> Float[Tensor, "B 2 G G G"]:
+    """Return the data of stage 1: active cells and their coarse signed distance [latent cells]."""
+    occupancy = torch.full_like(coarse, -1.0)
     sample, i, j, k = cells.long().unbind(dim=1)
-    octants = structure[:, 2:].permute(0, 2, 3, 4, 1)[sample, i, j, k].clamp(-1, 1)
-    return torch.cat([expand_distance(structure[:, 1])[sample, i, j, k][:, None], octants], dim=1)
+    occupancy[sample, i, j, k] = 1.0
+    return torch.stack([occupancy, compand(coarse)], dim=1)
 
 
-def active_cells(structure: Float[Tensor, "B 10 G G G"]) -> Int32[Tensor, "N 4"]:
+def distance_at(cells: Int32[Tensor, "N 4"], distance: Float[Tensor, "B G G G"]) -> Float[Tensor, "N"]:
+    """Return the coarse signed distance of each cell, clamped to its reach [latent cell]."""
+    sample, i, j, k = cells.long().unbind(dim=1)
+    return distance[sample, i, j, k].clamp(-COARSE_REACH, COARSE_REACH)
+
+
+def active_cells(structure: Float[Tensor, "B 2 G G G"]) -> Int32[Tensor, "N 4"]:
     """Return the cells whose occupancy is positive, in lexicographic order."""
     return (structure[:, 0] > 0).nonzero().int()

@@ -108,9 +108,7 @@ def train(
     splits = ((train_split, "train"), (test_split, "test"))
     latents = [run.latents(model.vae, split, name, encoded) for split, name in splits]
     mean, std = latent_statistics(latents[0])
-    denoiser = DenoiserTraining(
-        model.denoiser, config.denoiser, model.preset, latents[0], latents[1], mean, std, device
-    )
+    denoiser = DenoiserTraining(model.denoiser, config.denoiser, latents[0], latents[1], mean, std, device)
     if not run.complete(denoiser, observe) or only == "denoiser":
         return Trained(False, None)
     finished = replace(model, latent_mean=mean, latent_std=std)

@@ -81,10 +81,10 @@ class FlowPhase(PhaseConfig):
 
 @dataclass(frozen=True)
 class DenoiserPhase(FlowPhase):
-    """Training of stage 2, which is given the coarse distances of stage 1."""
+    """Training of stage 2, which is given the coarse distance of stage 1."""
 
     coarse_noise: float = 0.1
-    """Deviation of the noise on those distances, so that errors of stage 1 are survived (Ho et al. 2022, Cascaded
+    """Deviation of the noise on that distance, so that errors of stage 1 are survived (Ho et al. 2022, Cascaded
     Diffusion Models, section 4.1) [latent cell]."""
 
     def __post_init__(self) -> None:
