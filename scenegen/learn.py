@@ -119,7 +119,8 @@ def train_model(
 
         watch = Watch(Clock(say), minutes)
         finished = train(config, data, out, watch, encoded=watch.encoded, only=only).finished
-    say(f"trained: {out / 'model'}" if finished else f"stopped; the same command goes on from {out}")
+    made = out / (only or "model")
+    say(f"trained: {made}" if finished else f"stopped; the same command goes on from {out}")
     return finished
 
 

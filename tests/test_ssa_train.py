@@ -20,7 +20,7 @@ from generators.ssa.phases import band_of, conditions, crop_band, encode_split
 from generators.ssa.presets import PRESETS
 from generators.ssa.shards import load_dataset
 from generators.ssa.sparse_tensor import SparseTensor, cell_keys
-from generators.ssa.train import NEEDS, identity_of, train
+from generators.ssa.train import NEEDS, Trained, identity_of, train
 from generators.ssa.train_config import DenoiserPhase, FlowPhase, TrainConfig, VaePhase
 from generators.ssa.trainer import Wish, learning_rate
 from generators.ssa.training_log import TrainingLog
@@ -147,8 +147,8 @@ def test_stage_one_does_not_depend_on_the_autoencoder(data):
 
 
 def test_a_phase_trained_in_another_folder_is_carried_over(data, whole, tmp_path):
-    assert not train(CONFIG, data, tmp_path / "one", lambda report: Wish.GO, only="structure").finished
-    assert not train(CONFIG, data, tmp_path / "two", lambda report: Wish.GO, only="denoiser").finished
+    assert train(CONFIG, data, tmp_path / "one", lambda report: Wish.GO, only="structure") == Trained(True, None)
+    assert train(CONFIG, data, tmp_path / "two", lambda report: Wish.GO, only="denoiser") == Trained(True, None)
     assert not list((tmp_path / "two").glob("structure*"))
     for path in (tmp_path / "one").glob("structure*"):
         shutil.copy(path, tmp_path / "two")

@@ -53,8 +53,9 @@ class Trained:
     """Where a run stands."""
 
     finished: bool
+    """Whether all that was asked for is trained."""
     model: Path | None
-    """JSON of the model, when finished."""
+    """JSON of the model, once all phases are."""
 
 
 def train(
@@ -97,20 +98,22 @@ def train(
     team = Team.joined()
     run = _Run(config, folder, device, train_split.index, TrainingLog(folder), team)
 
-    wanted = set(NEEDS) if only is None else {only}
-    if "structure" in wanted:
+    if only in (None, "structure"):
         structure = StructureTraining(model.structure, config.structure, model.preset, train_split, test_split, device)
-        if not run.complete(structure, observe) or only == "structure":
-            return Trained(False, None)
+        done = run.complete(structure, observe)
+        if not done or only == "structure":
+            return Trained(done, None)
     vae = VaeTraining(model.vae, config.vae, model.preset, train_split, test_split, device)
-    if not run.autoencoder(vae, observe) or only == "vae":
-        return Trained(False, None)
+    done = run.autoencoder(vae, observe)
+    if not done or only == "vae":
+        return Trained(done, None)
     splits = ((train_split, "train"), (test_split, "test"))
     latents = [run.latents(model.vae, split, name, encoded) for split, name in splits]
     mean, std = latent_statistics(latents[0])
     denoiser = DenoiserTraining(model.denoiser, config.denoiser, latents[0], latents[1], mean, std, device)
-    if not run.complete(denoiser, observe) or only == "denoiser":
-        return Trained(False, None)
+    done = run.complete(denoiser, observe)
+    if not done or only == "denoiser":
+        return Trained(done, None)
     finished = replace(model, latent_mean=mean, latent_std=std)
     with team.alone() as first:
         if first:

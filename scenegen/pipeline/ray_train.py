@@ -78,7 +78,7 @@ def train_on_ray(
             raise ExecutorError(f"training on {workers} workers failed: {_reason(error)}") from error
     from generators.ssa.train import MODEL
 
-    return (out / MODEL).exists()
+    return (out / (MODEL if only is None else f"{only}.json")).exists()
 
 
 def _trainer_class() -> type:
