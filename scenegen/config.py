@@ -23,7 +23,14 @@ from scenegen.assets.library import find_assets
 from scenegen.config_records import nearest, read_record
 from scenegen.config_text import apply_override, kind_of, parse_text
 from scenegen.errors import ConfigError, SceneError
-from scenegen.large.options import FloorClutterConfig, ToteGridConfig, WarehouseConfig
+from scenegen.large.options import (
+    ApartmentConfig,
+    FloorClutterConfig,
+    PileConfig,
+    TableFarmConfig,
+    ToteGridConfig,
+    WarehouseConfig,
+)
 from scenegen.pipeline.stage import Resources, Stage
 from scenegen.scenes.layouts import BinConfig, ShelfConfig, TabletopConfig, make_layout
 from scenegen.scenes.place import KeepOut, PlaceConfig
@@ -119,8 +126,33 @@ class FloorClutterScene(LargeSceneConfig):
     options: FloorClutterConfig = field(default_factory=FloorClutterConfig)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TableFarmScene(LargeSceneConfig):
+    """Rows of tables with objects on them."""
+
+    layout: Literal["table_farm"]
+    options: TableFarmConfig = field(default_factory=TableFarmConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApartmentScene(LargeSceneConfig):
+    """Rooms with furniture that carries objects."""
+
+    layout: Literal["apartment"]
+    options: ApartmentConfig = field(default_factory=ApartmentConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PileScene(LargeSceneConfig):
+    """Heaps poured into pits."""
+
+    layout: Literal["pile"]
+    options: PileConfig = field(default_factory=PileConfig)
+
+
+AnyLargeScene = WarehouseScene | ToteGridScene | FloorClutterScene | TableFarmScene | ApartmentScene | PileScene
 AnyScene = Annotated[
-    TabletopScene | BinScene | ShelfScene | WarehouseScene | ToteGridScene | FloorClutterScene,
+    TabletopScene | BinScene | ShelfScene | AnyLargeScene,
     Field(discriminator="layout"),
 ]
 
@@ -344,7 +376,7 @@ def _check_scenes(config: RunConfig, source: str) -> None:
             raise ConfigError(f"{source}: two scenes are named {name!r}; each becomes a folder of its own")
     for number, scene in enumerate(config.scenes):
         where = f"{source}: scenes.{number}"
-        if isinstance(scene, (WarehouseScene, ToteGridScene, FloorClutterScene)):
+        if isinstance(scene, LargeSceneConfig):
             _check_large(scene, where)
             continue
         try:
@@ -362,9 +394,10 @@ def _check_scenes(config: RunConfig, source: str) -> None:
             )
 
 
-def _check_large(scene: WarehouseScene | ToteGridScene | FloorClutterScene, where: str) -> None:
+def _check_large(scene: AnyLargeScene, where: str) -> None:
     """Refuse furniture that cannot be, and more objects than fit however small they are."""
-    from scenegen.large.layouts import Demand, plan_floor
+    from scenegen.large.demand import Demand
+    from scenegen.large.layouts import plan_floor
 
     try:  # how much room the objects take is known when they are there
         plan_floor(scene.options, scene.objects, Demand(PlaceConfig().gap ** 2, 0.0), packing=1.0)

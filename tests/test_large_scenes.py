@@ -17,10 +17,11 @@ from scenegen.config import read_config
 from scenegen.errors import ConfigError, SceneError
 from scenegen.large.compose import check_size
 from scenegen.large.delivered import check_delivered
+from scenegen.large.demand import Demand
 from scenegen.large.exactness import measure_exactness
 from scenegen.large.export import ExportConfig, export_large, load_model, save_binary
 from scenegen.large.floor import FloorPlan
-from scenegen.large.layouts import Demand, plan_floor
+from scenegen.large.layouts import plan_floor
 from scenegen.large.near import BoxIndex, candidate_pairs, join, overlapping_pairs
 from scenegen.large.options import FloorClutterConfig, MixConfig, ShareConfig, ToteGridConfig, WarehouseConfig
 from scenegen.large.pool import read_asset

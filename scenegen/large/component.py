@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
@@ -12,47 +12,19 @@ from physics.check import Check
 from physics.drop_mujoco import open_mujoco
 from physics.errors import EngineError
 from physics.materials import find_material
-from physics.model import Model
-from physics.pose import Pose
-from scenegen.errors import SceneError
+from scenegen.large.carry import Load, put_on
 from scenegen.large.fill import Member
 from scenegen.large.floor import Fixture, Job
-from scenegen.large.pool import read_asset, shell_points, shell_volume
+from scenegen.large.hold import HoldConfig, draw_carried
+from scenegen.large.pool import read_asset
+from scenegen.large.pour import at_rest, draw_load, pour
 from scenegen.large.witness import Witness, verify_in_both
 from scenegen.pipeline.stage import Rejection
 from scenegen.provenance import item_rng
-from scenegen.scenes.place import PlaceConfig, place_above
-from scenegen.scenes.scene import SceneAsset, SceneObject, make_world
-from scenegen.scenes.settle import SettleConfig, Settled, settle
+from scenegen.scenes.scene import SceneObject, make_world
+from scenegen.scenes.settle import settle
 from scenegen.scenes.supports import Region
-from scenegen.scenes.verify import SceneCheckConfig, failing_objects
-
-
-@dataclass(frozen=True, eq=False)
-class HoldConfig:
-    """How components are settled and judged."""
-
-    root: str
-    """Output folder of the run."""
-    models: dict[str, Model]
-    """Furniture by kind."""
-    poured: tuple[str, ...] = ()
-    """Folders of the assets that are poured."""
-    poured_weights: Float64[np.ndarray, "P"] = field(default_factory=lambda: np.zeros(0))
-    """Probability of each [1]."""
-    ground: str = "concrete"
-    """Material of the floor."""
-    rounds: int = 8
-    """Times that failing objects are replaced before the component is given up [1]."""
-    relaxations: int = 4
-    """Times that a component that creeps is judged again from where it has come [1]."""
-    coarse_step: float = 2.0
-    """Time step while objects are poured, over that of the verdict [1]."""
-    place: PlaceConfig = field(default_factory=PlaceConfig)
-    pour: SettleConfig = field(default_factory=lambda: SettleConfig(longest=6.0))
-    relax: SettleConfig = field(default_factory=lambda: SettleConfig(longest=4.0, quiet_time=0.3, quiet_speed=1e-3))
-    """The rest of the way, with all furniture and at the step of the verdict."""
-    checks: SceneCheckConfig = field(default_factory=SceneCheckConfig)
+from scenegen.scenes.verify import failing_objects
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +41,8 @@ class ComponentRequest:
     """Where the component may be: outside of it nothing is known of the furniture [m]."""
     pour: Job | None = None
     """The bin that is to be filled."""
+    loads: tuple[Load, ...] = ()
+    """What some of the members are to carry."""
     relax: bool = True
     """False to judge the members as they are."""
 
@@ -91,28 +65,61 @@ class HeldComponent:
 
 
 def hold_component(request: ComponentRequest, config: HoldConfig) -> HeldComponent | Rejection:
-    """Settle and verify one component; what fails in a bin is replaced, up to `rounds` times."""
+    """Settle and verify one component; what fails in a bin or on furniture is replaced, up to `rounds` times."""
     rng = item_rng(request.seed, request.name, "component")
     replaced: list[str] = []
+    reasons: dict[str, str] = {}
     objects = [_object(member, config) for member in request.members]
     if request.pour is not None:
-        objects = _draw_poured(request.pour, config, rng)
-    reasons: dict[str, str] = {}
+        objects = draw_load(request.pour, config, rng)
     for number in range(config.rounds):
         if request.pour is not None:
-            objects, reasons = _pour(request, objects, config, rng, lost=reasons, first=number == 0)
+            container = next(one for one in request.fixtures if one.name == request.pour.container)
+            objects, reasons = pour(
+                request.pour, container.placement(config.models), objects, config, rng, lost=reasons, first=number == 0
+            )
+        elif request.loads:
+            objects, reasons = _load(request, objects, config, rng, lost=reasons), {}
         if not reasons:
             objects, reasons, evidence = _hold_still(request, objects, config)
             if evidence is not None:
                 return _held(request, objects, evidence, replaced)
         replaced += [f"{name}: {reason}" for name, reason in sorted(reasons.items())]
-        if request.pour is None:
+        if request.pour is None and not request.loads:
             break
     worst = "; ".join(replaced[-3:])
+    carriers = sorted({load.carrier for load in request.loads} & set(reasons))
+    reason = "furniture does not stand under its load" if carriers else "objects never held"
+    more = (
+        f" ({', '.join(carriers)} among them: load it less, or leave it out of options.furniture)" if carriers else ""
+    )
     return Rejection(
-        "component", "objects never held", float(len(reasons)), 0.0, "1",
-        f"{request.name}: {len(reasons)} of {len(objects)} objects did not hold still: {worst}",
+        "component", reason, float(len(reasons)), 0.0, "1",
+        f"{request.name}: {len(reasons)} of {len(objects)} objects did not hold still{more}: {worst}",
     )  # fmt: skip
+
+
+def _load(
+    request: ComponentRequest,
+    objects: Sequence[SceneObject],
+    config: HoldConfig,
+    rng: np.random.Generator,
+    *,
+    lost: Collection[str],
+) -> list[SceneObject]:
+    """Return furniture where it was put, and what it carries: what was lost is replaced by other draws.
+
+    Where the furniture itself was lost, all that it carries is.
+    """
+    known = {one.name: one for one in objects}
+    placed = [_object(member, config) for member in request.members]
+    home = {one.name: one for one in placed}
+    for load in request.loads:
+        stays = [] if load.carrier in lost else [known[name] for name in load.names if name in known.keys() - set(lost)]
+        missing = [name for name in load.names if name not in {one.name for one in stays}]
+        fresh = put_on(home[load.carrier], missing, stays, lambda: draw_carried(config, rng), rng, config.place)
+        placed += sorted([*stays, *fresh], key=lambda one: one.name)
+    return placed
 
 
 def _held(
@@ -129,84 +136,6 @@ def _held(
 
 def _object(member: Member, config: HoldConfig) -> SceneObject:
     return SceneObject(member.name, read_asset(config.root, member.folder), member.X_WB)
-
-
-def _draw_asset(config: HoldConfig, rng: np.random.Generator, room: float = np.inf) -> SceneAsset | None:
-    """Return an asset to be poured whose convex hull takes at most `room` [m^3]; None where there is none."""
-    weights = config.poured_weights * [
-        shell_volume(read_asset(config.root, folder)) <= room for folder in config.poured
-    ]
-    if not weights.sum() > 0:
-        return None
-    return read_asset(config.root, config.poured[int(rng.choice(len(weights), p=weights / weights.sum()))])
-
-
-def _draw_poured(job: Job, config: HoldConfig, rng: np.random.Generator) -> list[SceneObject]:
-    """Return what is poured into a bin, as much as it has room for; places come later."""
-    room = job.pour_room
-    smallest = min(shell_volume(read_asset(config.root, folder)) for folder in config.poured)
-    drawn: list[SceneObject] = []
-    for number in range(job.poured):
-        # What is left must hold the smallest of those that still come.
-        asset = _draw_asset(config, rng, room - smallest * (job.poured - number - 1))
-        if asset is None:
-            raise SceneError(f"{job.name}: {job.poured} objects do not fit into the bin, {number} do")
-        room -= shell_volume(asset)
-        drawn.append(SceneObject(f"{job.name}_{number:03d}", asset, Pose.identity()))
-    return drawn
-
-
-def _pour(
-    request: ComponentRequest,
-    objects: list[SceneObject],
-    config: HoldConfig,
-    rng: np.random.Generator,
-    *,
-    lost: dict[str, str],
-    first: bool,
-) -> tuple[list[SceneObject], dict[str, str]]:
-    """Let objects fall into a bin, nothing but the bin there; return them at rest, and those that cannot stay.
-
-    What was lost before is replaced by another draw, on top of the others.
-    """
-    job = request.pour
-    assert job is not None
-    falling = {one.name for one in objects} if first else set(lost)
-    kept = [one for one in objects if one.name not in falling]
-    fresh = objects if first else [_redrawn(one, config, rng) for one in objects if one.name in falling]
-    tops = [float(one.X_WB.apply(shell_points(one.asset))[:, 2].max()) for one in kept]
-    height = max([float(job.region.centre[2]), *tops]) + config.place.pour_clearance
-    poses = place_above([one.asset.model for one in fresh], job.region, rng=rng, config=config.place, height=height)
-    objects = sorted([*kept, *(one.at(pose) for one, pose in zip(fresh, poses, strict=True))], key=lambda one: one.name)
-    container = [one.placement(config.models) for one in request.fixtures if one.name == job.container]
-    world = make_world(container, objects, find_material(config.ground))
-    engine = open_mujoco(world, timestep_scale=config.coarse_step)
-    try:
-        end = settle(engine, objects, (job.region,), config.pour)
-    except EngineError as error:
-        return objects, {one.name: str(error) for one in fresh}
-    finally:
-        engine.close()
-    return _after(objects, end, job)
-
-
-def _redrawn(one: SceneObject, config: HoldConfig, rng: np.random.Generator) -> SceneObject:
-    """Return another object of the same name, no bulkier than the one that failed."""
-    asset = _draw_asset(config, rng, shell_volume(one.asset))
-    return SceneObject(one.name, asset or one.asset, one.X_WB)
-
-
-def _after(objects: list[SceneObject], end: Settled, job: Job | None) -> tuple[list[SceneObject], dict[str, str]]:
-    """Return objects where they came to rest, and those that are lost: what sticks out too far of a bin is."""
-    rested = [one.at(end.poses.get(one.name, one.X_WB)) for one in objects]
-    lost = dict(end.lost)
-    if job is not None:
-        limit = float(job.region.centre[2]) + job.pour_height
-        for one in rested:
-            top = float(one.X_WB.apply(shell_points(one.asset))[:, 2].max())
-            if top > limit and one.name not in lost:
-                lost[one.name] = f"sticks out of the bin: {top - limit:.3g} m too high"
-    return rested, lost
 
 
 def _hold_still(
@@ -246,7 +175,7 @@ def _judge(
                 end = settle(engine, objects, (_whole(request.box),), config.relax)
             finally:
                 engine.close()
-            objects, lost = _after(objects, end, request.pour)
+            objects, lost = at_rest(objects, end, request.pour)
             if lost:
                 return objects, objects, lost, None
         world = make_world(furniture, objects, ground)

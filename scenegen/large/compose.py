@@ -12,15 +12,19 @@ import psutil
 from physics.check import Check, Verdict
 from physics.model import Model
 from scenegen.errors import SceneError
-from scenegen.large.component import ComponentRequest, HeldComponent, HoldConfig
+from scenegen.large.boards import find_boards
+from scenegen.large.carry import Load
+from scenegen.large.component import ComponentRequest, HeldComponent
+from scenegen.large.demand import Demand
 from scenegen.large.fill import Choice, Group, Member, fill_cell
 from scenegen.large.floor import Fixture, FloorPlan, Job
-from scenegen.large.layouts import Demand, plan_floor
+from scenegen.large.hold import HoldConfig
+from scenegen.large.layouts import plan_floor
 from scenegen.large.near import BoxIndex, candidate_pairs, join
-from scenegen.large.options import FloorClutterConfig, LargeLayoutConfig, MixConfig, WarehouseConfig
+from scenegen.large.options import BARE_FLOOR, ApartmentConfig, LargeLayoutConfig, MixConfig
 from scenegen.large.pool import choose_assets, read_asset, shell_points, shell_volume, weigh_assets
 from scenegen.large.reach import Reach, may_touch, reach_at
-from scenegen.large.stances import BARE_FLOOR, AssetStances, Stance, StanceConfig, StanceRequest
+from scenegen.large.stances import AssetStances, Stance, StanceConfig, StanceRequest
 from scenegen.pipeline.observer import Observer
 from scenegen.pipeline.stage import Finished, Item, Outcome, Rejected, Rejection, Stage
 from scenegen.pipeline.store import Store
@@ -31,6 +35,8 @@ from scenegen.scenes.scene import SceneAsset
 Execute = Callable[..., dict[str, Outcome]]
 """An executor: (stages, items, store, *, observer) -> outcomes."""
 
+UPRIGHT = 1 - 1e-4
+"""Least cosine between the axis of furniture and the vertical at which its boards are level [1]."""
 MOST_BODIES = 2**16 - 1
 """Bodies that MuJoCo can number in a pair [1]."""
 BYTES_PER_HULL = 5000
@@ -148,15 +154,41 @@ def compose_large(
         return refused.rejection
 
 
-def measure_demand(standing: Sequence[SceneAsset], poured: Sequence[SceneAsset], gap: float) -> Demand:
+def measure_demand(
+    standing: Sequence[SceneAsset], poured: Sequence[SceneAsset], furniture: Sequence[SceneAsset], gap: float
+) -> Demand:
     """Return the room that an object takes on average."""
-    areas = []
-    for asset in standing:
-        poses = asset.rest_poses or ()
-        spans = [np.ptp(pose.apply(shell_points(asset)), axis=0)[:2] + gap for pose in poses]
-        areas += [float(np.prod(span)) for span in spans]
     volumes = [shell_volume(asset) for asset in poured]
-    return Demand(float(np.mean(areas)) if areas else 0.01, float(np.mean(volumes)) if volumes else 0.0)
+    return Demand(
+        _mean_footprint(standing, gap) or 0.01,
+        float(np.mean(volumes)) if volumes else 0.0,
+        _mean_footprint(furniture, gap),
+    )
+
+
+def _mean_footprint(assets: Sequence[SceneAsset], gap: float) -> float:
+    """Return the mean area of the boxes around footprints at rest, gap included; 0 without assets [m^2]."""
+    spans = [np.ptp(pose.apply(shell_points(asset)), axis=0)[:2] + gap for asset in assets for pose in asset.rest_poses]
+    return float(np.mean([np.prod(span) for span in spans])) if spans else 0.0
+
+
+def choose_furniture(assets: Sequence[SceneAsset], mix: MixConfig) -> tuple[SceneAsset, ...]:
+    """Return the assets of a mix that have a board and a rest pose in which it is level.
+
+    Raises:
+        SceneError: There is none.
+    """
+    known = {asset.model.name for asset in assets}
+    families = {family: weight for family, weight in mix.families.items() if family in known}
+    if mix.families and not families:
+        raise SceneError(
+            f"options.furniture: no certified asset is of {', '.join(mix.families)}; add some to 'objects'"
+        )
+    chosen = choose_assets(assets, replace(mix, families=families), mix.largest)
+    found = tuple(asset for asset in chosen if asset.rest_poses and find_boards(asset))
+    if not found:
+        raise SceneError(f"options.furniture: none of {len(chosen)} assets has a level board that objects fit onto")
+    return found
 
 
 class _Composer:
@@ -178,19 +210,24 @@ class _Composer:
     def compose(self) -> LargeScene:
         """Return the scene, or raise why there is none."""
         options, mix = self.plan.options, self.plan.options.mix
-        poured = () if isinstance(options, FloorClutterConfig) else choose_assets(self._assets, mix, mix.largest_poured)
-        standing = self._standing(mix)
-        demand = measure_demand(standing, poured, self.config.place.gap)
+        needs = options.needs
+        poured = choose_assets(self._assets, mix, mix.largest_poured) if needs.pours else ()
+        standing = self._standing(mix) if needs.support else ()
+        furniture = choose_furniture(self._assets, options.furniture) if isinstance(options, ApartmentConfig) else ()
+        demand = measure_demand(standing, poured, furniture, self.config.place.gap)
         floor = plan_floor(options, self.plan.objects, demand, packing=self.config.packing)
-        check_size(floor, [*standing, *poured])
+        check_size(floor, [*standing, *poured, *furniture])
+        carried = standing if furniture else ()
         self._hold = HoldConfig(
             self.root, floor.models, tuple(asset.folder for asset in poured), weigh_assets(poured, mix),
+            tuple(asset.folder for asset in carried), weigh_assets(carried, mix),
             ground=self.config.ground, place=self.config.place,
         )  # fmt: skip
         self._fixtures = floor.fixtures
         boxes = [one.bounds(floor.models) for one in self._fixtures]
         self._index = BoxIndex(np.array(boxes).reshape(-1, 2, 3))
-        groups = self._fill(floor, self._stances(standing, mix) if standing else None)
+        alone = self._stances(standing, mix) if standing else None
+        groups = self._fill(floor, alone, self._furniture_stances(furniture) if furniture else None)
         held = self._begin(floor, groups)
         self._merge(held)
         sampled = self._sample(held)
@@ -199,16 +236,21 @@ class _Composer:
     # ---- what stands ------------------------------------------------------------------------------------------
 
     def _standing(self, mix: MixConfig) -> tuple[SceneAsset, ...]:
-        options = self.plan.options
-        if not isinstance(options, (WarehouseConfig, FloorClutterConfig)) or options.shares.poured == 1:
-            return ()
         return tuple(asset for asset in choose_assets(self._assets, mix, mix.largest) if asset.rest_poses)
+
+    def _furniture_stances(self, furniture: Sequence[SceneAsset]) -> Choice:
+        """Return the stances of furniture in which its boards are level and look up."""
+        options = self.plan.options
+        assert isinstance(options, ApartmentConfig)
+        found = self._stances(furniture, options.furniture)
+        upright = [number for number, one in enumerate(found.stances) if one.poses[0].rotation[2, 2] > UPRIGHT]
+        if not upright:
+            raise SceneError(f"none of {len(furniture)} pieces of furniture stands upright; see the notes of the run")
+        return Choice(tuple(found.stances[number] for number in upright), found.weights[upright])
 
     def _stances(self, standing: Sequence[SceneAsset], mix: MixConfig) -> Choice:
         """Return the stances of all assets that stand, verified as stages."""
-        options = self.plan.options
-        support = options.material if isinstance(options, WarehouseConfig) else BARE_FLOOR
-        stacks = isinstance(options, (WarehouseConfig, FloorClutterConfig)) and options.shares.stacked > 0
+        support, stacks = self.plan.options.needs.support or BARE_FLOOR, self.plan.options.needs.stacks
         config = StanceConfig(self.root, self.config.ground)
         stage = Stage(
             "stance",
@@ -234,14 +276,14 @@ class _Composer:
             raise SceneError(f"none of {len(standing)} assets holds still on {support}; see the notes of the run")
         return Choice(tuple(stances), np.array(weights))
 
-    def _fill(self, floor: FloorPlan, choice: Choice | None) -> list[Group]:
+    def _fill(self, floor: FloorPlan, choice: Choice | None, furniture: Choice | None) -> list[Group]:
         """Return what stands in all cells; each cell draws from a generator of its own."""
         if choice is None:
             return []
         groups: list[Group] = []
         for cell in floor.cells:
             rng = item_rng(self.plan.seed, f"{self.plan.name}/{cell.name}", "fill")
-            groups += fill_cell(cell, choice, rng, self.config.place)
+            groups += fill_cell(cell, choice, furniture, rng, self.config.place)
         return groups
 
     # ---- components -------------------------------------------------------------------------------------------
@@ -257,11 +299,13 @@ class _Composer:
         held = _Held({})
         requests: list[ComponentRequest] = []
         for numbers in join(len(members), links):
-            if len(numbers) == 1:
-                member, group = members[numbers[0]]
+            together = [members[row] for row in numbers]
+            loads = tuple(Load(member.name, group.load) for member, group in together if group.load)
+            if len(numbers) == 1 and not loads:
+                member, group = together[0]
                 held.alone[member.name] = (member, group.stance)
             else:
-                requests.append(self._request([members[row][0] for row in numbers]))
+                requests.append(self._request([member for member, _ in together], loads=loads))
         requests += [self._pour_request(job) for cell in floor.cells for job in cell.jobs if job.poured]
         self._observer.noted(
             f"{self.plan.name}: {floor.objects} objects in {len(floor.cells)} cells: {len(held.alone)} stand alone, "
@@ -362,11 +406,15 @@ class _Composer:
             return (held.alone.pop(name)[0],)
         return held.components.pop(name).members
 
-    def _request(self, members: Sequence[Member], *, suffix: str = "", relax: bool = True) -> ComponentRequest:
+    def _request(
+        self, members: Sequence[Member], *, suffix: str = "", relax: bool = True, loads: tuple[Load, ...] = ()
+    ) -> ComponentRequest:
         boxes = np.array([self._reach(member).box for member in members])
         box = np.stack([boxes[:, 0].min(axis=0), boxes[:, 1].max(axis=0)])
+        if loads:  # what stands on the highest board is at most so high
+            box[1, 2] += self.plan.options.mix.largest * np.sqrt(3)
         name = f"{self.plan.name}_{members[0].name}{suffix}"
-        return self._boxed(name, tuple(members), box, None, relax)
+        return replace(self._boxed(name, tuple(members), box, None, relax), loads=loads)
 
     def _pour_request(self, job: Job) -> ComponentRequest:
         container = next(one for one in self._fixtures if one.name == job.container)

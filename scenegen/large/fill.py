@@ -30,10 +30,12 @@ class Member:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Objects that were put together: one that stands alone, or a stack."""
+    """Objects that were put together: one that stands alone, a stack, or a piece of furniture."""
 
     members: tuple[Member, ...]
     stance: Stance
+    load: int = 0
+    """Objects that it is to carry, as furniture [1]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,12 +101,17 @@ class _Floor:
         return True
 
 
-def fill_cell(cell: Cell, choice: Choice, rng: np.random.Generator, config: PlaceConfig) -> list[Group]:
-    """Return what stands in a cell, alone and in stacks. What is poured into its bins is drawn when it is poured.
+def fill_cell(
+    cell: Cell, choice: Choice, furniture: Choice | None, rng: np.random.Generator, config: PlaceConfig
+) -> list[Group]:
+    """Return what stands in a cell, alone, in stacks, and as furniture.
+
+    What is poured into its bins and what its furniture carries is drawn when it is settled.
 
     Args:
         cell: What to fill.
         choice: Stances to draw from.
+        furniture: Stances of furniture, where the layout has any.
         rng: The cell's own generator.
         config: Gaps and patience.
 
@@ -113,26 +120,30 @@ def fill_cell(cell: Cell, choice: Choice, rng: np.random.Generator, config: Plac
     """
     groups: list[Group] = []
     for job in cell.jobs:
-        if job.standing or job.stacked:
-            groups += _fill_region(job, choice, rng, config)
+        if job.standing or job.stacked or job.loads:
+            groups += _fill_region(job, choice, furniture, rng, config)
     return groups
 
 
-def _fill_region(job: Job, choice: Choice, rng: np.random.Generator, config: PlaceConfig) -> list[Group]:
+def _fill_region(
+    job: Job, choice: Choice, furniture: Choice | None, rng: np.random.Generator, config: PlaceConfig
+) -> list[Group]:
     height = job.region.clear_height - config.gap
-    drawn = _draw_stacks(job.stacked, choice, rng, height)
-    drawn += [choice.draw(rng, height, copies=1) for _ in range(job.standing)]
-    drawn.sort(key=lambda one: -float(np.ptp(one.outline, axis=0).max()))  # large ones are hardest to find room for
+    drawn = [(one, 0) for one in _draw_stacks(job.stacked, choice, rng, height)]
+    drawn += [(choice.draw(rng, height, copies=1), 0) for _ in range(job.standing)]
+    if furniture is not None:
+        drawn += [(furniture.draw(rng, height, copies=1), load) for load in job.loads]
+    drawn.sort(key=lambda one: -float(np.ptp(one[0].outline, axis=0).max()))  # large ones are hardest to find room for
     floor = _Floor(job.region, config)
     groups: list[Group] = []
     count = 0
-    for stance in drawn:
+    for stance, load in drawn:
         found = floor.find(stance.outline, rng)
         if found is None:
             raise SceneError(
-                f"{job.name}: {job.standing + job.stacked} objects were to stand on "
-                f"{(2 * job.region.half).round(2).tolist()} m, which had room for {count}; lower options.shares.fill, "
-                "or mix.largest"
+                f"{job.name}: {job.standing + job.stacked + len(job.loads)} objects were to stand on "
+                f"{(2 * job.region.half).round(2).tolist()} m, which had room for {count}; lower how much of it "
+                "is filled ('fill' in the options), or mix.largest"
             )
         yaw, spot = found
         lift = Pose.from_axis_angle(Z, yaw, np.array([*spot, job.region.centre[2]]))
@@ -140,7 +151,7 @@ def _fill_region(job: Job, choice: Choice, rng: np.random.Generator, config: Pla
         for pose in stance.poses:
             members.append(Member(f"{job.name}_{count:03d}", stance.folder, lift.compose(pose)))
             count += 1
-        groups.append(Group(tuple(members), stance))
+        groups.append(Group(tuple(members), stance, load))
     return groups
 
 

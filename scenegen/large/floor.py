@@ -44,6 +44,8 @@ class Job:
     """Objects that stand alone [1]."""
     stacked: int = 0
     """Objects in stacks [1]."""
+    loads: tuple[int, ...] = ()
+    """Objects that each piece of furniture in it carries, the furniture not counted [1]."""
     poured: int = 0
     """Objects poured into `container` [1]."""
     container: str = ""
@@ -56,7 +58,7 @@ class Job:
     @property
     def objects(self) -> int:
         """Objects in all [1]."""
-        return self.standing + self.stacked + self.poured
+        return self.standing + self.stacked + self.poured + len(self.loads) + sum(self.loads)
 
 
 @dataclass(frozen=True, eq=False)

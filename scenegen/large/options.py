@@ -5,7 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from scenegen.errors import SceneError
-from scenegen.scenes.supports import BinSize
+from scenegen.scenes.supports import BinSize, TableSize
+
+BARE_FLOOR = "floor"
+"""Support of objects that stand on the ground."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a layout puts where."""
+
+    support: str | None
+    """Material that objects stand on, or `BARE_FLOOR`; None where nothing stands."""
+    stacks: bool
+    """Whether it has stacks."""
+    pours: bool
+    """Whether objects are poured."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +124,12 @@ class WarehouseConfig:
         if self.bays_per_row < 1:
             raise SceneError(f"bays_per_row is {self.bays_per_row}, expected >= 1")
 
+    @property
+    def needs(self) -> Needs:
+        """What is put where."""
+        shares = self.shares
+        return Needs(self.material if shares.poured < 1 else None, shares.stacked > 0, shares.poured > 0)
+
 
 @dataclass(frozen=True)
 class ToteGridConfig:
@@ -128,6 +149,11 @@ class ToteGridConfig:
         if self.objects_per_bin < 1:
             raise SceneError(f"objects_per_bin is {self.objects_per_bin}, expected >= 1")
 
+    @property
+    def needs(self) -> Needs:
+        """What is put where."""
+        return Needs(None, stacks=False, pours=True)
+
 
 @dataclass(frozen=True)
 class FloorClutterConfig:
@@ -144,5 +170,133 @@ class FloorClutterConfig:
         if self.shares.poured:
             raise SceneError(f"shares.poured is {self.shares.poured}, but a bare floor has no bins; expected 0")
 
+    @property
+    def needs(self) -> Needs:
+        """What is put where."""
+        return Needs(BARE_FLOOR, self.shares.stacked > 0, pours=False)
 
-LargeLayoutConfig = WarehouseConfig | ToteGridConfig | FloorClutterConfig
+
+@dataclass(frozen=True)
+class TableFarmConfig:
+    """Rows of equal tables, each with objects alone and in stacks."""
+
+    table: TableSize = field(default_factory=TableSize)
+    material: str = "oak"
+    """Material of the tables."""
+    tables: int | None = None
+    """Tables in all [1]; as many as the objects need when not given."""
+    objects_per_table: int | None = None
+    """Most objects on one table [1]; as many as `shares.fill` allows when not given."""
+    aisle: float = 1.0
+    """Distance between tables [m]."""
+    shares: ShareConfig = field(default_factory=lambda: ShareConfig(poured=0.0, stacked=0.2, fill=0.3))
+    mix: MixConfig = field(default_factory=MixConfig)
+
+    def __post_init__(self) -> None:
+        if self.shares.poured:
+            raise SceneError(f"shares.poured is {self.shares.poured}, but tables have no bins; expected 0")
+        if self.objects_per_table is not None and self.objects_per_table < 1:
+            raise SceneError(f"objects_per_table is {self.objects_per_table}, expected >= 1")
+
+    @property
+    def needs(self) -> Needs:
+        """What is put where."""
+        return Needs(self.material, self.shares.stacked > 0, pours=False)
+
+
+@dataclass(frozen=True)
+class RoomSize:
+    """A room between four walls, a doorway in the middle of each."""
+
+    length: float = 4.5
+    """Inner extent along x [m]."""
+    width: float = 3.6
+    """Inner extent along y [m]."""
+    height: float = 2.4
+    """Height of the walls [m]."""
+    wall: float = 0.1
+    """Thickness of a wall [m]."""
+    door: float = 0.9
+    """Width of a doorway [m]."""
+    door_height: float = 2.0
+    """Height of a doorway [m]."""
+
+    def __post_init__(self) -> None:
+        if not (0 < self.door < min(self.length, self.width) and 0 < self.door_height < self.height):
+            raise SceneError(
+                f"a doorway of {self.door} x {self.door_height} m does not fit into walls of {self.length} or "
+                f"{self.width} x {self.height} m; make it smaller, or the room larger"
+            )
+
+
+@dataclass(frozen=True)
+class ApartmentConfig:
+    """Rooms with furniture that carries objects. The furniture are certified assets too, and as free to move."""
+
+    room: RoomSize = field(default_factory=RoomSize)
+    rooms: int | None = None
+    """Rooms in all [1]; as many as the furniture needs when not given."""
+    wall_material: str = "plywood"
+    furniture: MixConfig = field(
+        default_factory=lambda: MixConfig(families={"table": 1.0, "shelf": 1.0}, smallest=0.3, largest=2.5)
+    )
+    """Which assets are furniture; those without a level board are left out."""
+    objects_per_furniture: int = 4
+    """Objects on one piece of furniture [1]."""
+    objects_beside: int = 1
+    """Objects on the floor, for each piece of furniture [1]."""
+    fill: float = 0.2
+    """Share of a room's floor that footprints may cover, gaps included [1]."""
+    mix: MixConfig = field(default_factory=MixConfig)
+
+    def __post_init__(self) -> None:
+        if self.objects_per_furniture < 1 or self.objects_beside < 0 or not 0 < self.fill < 1:
+            raise SceneError(
+                f"objects_per_furniture is {self.objects_per_furniture}, expected >= 1; objects_beside is "
+                f"{self.objects_beside}, expected >= 0; fill is {self.fill}, expected within (0, 1)"
+            )
+
+    @property
+    def needs(self) -> Needs:
+        """What is put where."""
+        return Needs(BARE_FLOOR, stacks=False, pours=False)
+
+
+@dataclass(frozen=True)
+class PileConfig:
+    """Heaps poured into pits: all objects of one lean on each other."""
+
+    objects_per_pile: int = 150
+    """Objects in one heap [1]."""
+    piles: int | None = None
+    """Heaps in all [1]; as many as the objects need when not given."""
+    pit: BinSize = field(default_factory=lambda: BinSize(length=0.5, width=0.5, depth=0.5, wall=0.03))
+    """Inner sizes of a pit; a heap that needs more gets a wider one."""
+    density: float = 1.0
+    """How full a pit is, over what loose heaps reach [1]."""
+    material: str = "plywood"
+    """Material of the pits."""
+    gap: float = 0.5
+    """Distance between pits [m]."""
+    mix: MixConfig = field(default_factory=MixConfig)
+
+    def __post_init__(self) -> None:
+        if self.objects_per_pile < 1:
+            raise SceneError(f"objects_per_pile is {self.objects_per_pile}, expected >= 1")
+        if not 0 < self.density <= DENSEST:
+            raise SceneError(
+                f"density is {self.density}, which no heap settles at; expected more than 0 and at most {DENSEST:g}"
+            )
+
+    @property
+    def needs(self) -> Needs:
+        """What is put where."""
+        return Needs(None, stacks=False, pours=True)
+
+
+DENSEST = 1.35
+"""Largest density of a pile: loose irregular stones fill 0.55 of a container, `LargeConfig.packing` is 0.4 [1]."""
+
+LargeLayoutConfig = (
+    WarehouseConfig | ToteGridConfig | FloorClutterConfig | TableFarmConfig | ApartmentConfig | PileConfig
+)

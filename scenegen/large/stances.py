@@ -17,6 +17,7 @@ from physics.engine import Placement, World
 from physics.errors import EngineError
 from physics.materials import find_material
 from physics.pose import Pose
+from scenegen.large.options import BARE_FLOOR
 from scenegen.large.pool import read_asset, shell_points
 from scenegen.large.witness import verify_in_both
 from scenegen.scenes.place import footprint
@@ -24,9 +25,6 @@ from scenegen.scenes.scene import SceneAsset, SceneObject, make_world
 from scenegen.scenes.settle import SettleConfig, settle
 from scenegen.scenes.supports import Region, box_model
 from scenegen.scenes.verify import SceneCheckConfig
-
-BARE_FLOOR = "floor"
-"""Support of objects that stand on the ground."""
 
 
 @dataclass(frozen=True)

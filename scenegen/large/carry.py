@@ -1,0 +1,77 @@
+"""Objects on a piece of furniture: put onto its boards at rest poses, apart from what stands there already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from scenegen.errors import SceneError
+from scenegen.large.boards import find_boards
+from scenegen.large.pool import shell_points
+from scenegen.scenes.place import NoRoomError, PlaceConfig, place_at_rest
+from scenegen.scenes.scene import SceneAsset, SceneObject
+
+DRAWS = 12
+"""Assets that are tried for one place before the furniture counts as full [1]."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """How many objects a piece of furniture is to carry."""
+
+    carrier: str
+    """Name of the piece among the members of its component."""
+    objects: int
+    """Objects on it [1]."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the objects that it carries."""
+        return tuple(f"{self.carrier}_on_{number:02d}" for number in range(self.objects))
+
+
+def put_on(
+    carrier: SceneObject,
+    names: Sequence[str],
+    kept: Sequence[SceneObject],
+    draw: Callable[[], SceneAsset],
+    rng: np.random.Generator,
+    config: PlaceConfig,
+) -> list[SceneObject]:
+    """Return new objects on the boards of a piece of furniture.
+
+    Args:
+        carrier: The furniture, upright.
+        names: Names of the new objects.
+        kept: What stands on it already.
+        draw: Draws an asset.
+        rng: Draws rest poses, headings and places.
+        config: Gaps and patience.
+
+    Raises:
+        SceneError: There is no room (says how many found some).
+    """
+    boards = find_boards(carrier.asset)
+    home = carrier.X_WB.inverse()
+    obstacles = [home.compose(one.X_WB).apply(shell_points(one.asset)) for one in kept]
+    placed: list[SceneObject] = []
+    for name in names:
+        for _ in range(DRAWS):
+            asset = draw()
+            try:
+                (X_CB,) = place_at_rest(
+                    [(asset.model, asset.rest_poses)], boards, rng=rng, config=config, obstacles=obstacles
+                )
+            except NoRoomError:
+                continue
+            placed.append(SceneObject(name, asset, carrier.X_WB.compose(X_CB)))
+            obstacles.append(X_CB.apply(shell_points(asset)))
+            break
+        else:
+            raise SceneError(
+                f"{carrier.name} ({carrier.asset.model.name}): {len(kept) + len(names)} objects were to stand on it, "
+                f"{len(kept) + len(placed)} found room; lower options.objects_per_furniture, or mix.largest"
+            )
+    return placed

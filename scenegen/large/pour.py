@@ -1,0 +1,88 @@
+"""Objects poured into a bin: drawn to its room, let fall with nothing but the bin there, replaced where they stick out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from physics.drop_mujoco import open_mujoco
+from physics.engine import Placement
+from physics.errors import EngineError
+from physics.materials import find_material
+from physics.pose import Pose
+from scenegen.errors import SceneError
+from scenegen.large.floor import Job
+from scenegen.large.hold import HoldConfig, draw_poured, top_of
+from scenegen.large.pool import read_asset, shell_volume
+from scenegen.scenes.place import place_above
+from scenegen.scenes.scene import SceneObject, make_world
+from scenegen.scenes.settle import Settled, settle
+
+
+def draw_load(job: Job, config: HoldConfig, rng: np.random.Generator) -> list[SceneObject]:
+    """Return what is poured into a bin, as much as it has room for; places come later.
+
+    Raises:
+        SceneError: The bin does not hold so many.
+    """
+    room = job.pour_room
+    smallest = min(shell_volume(read_asset(config.root, folder)) for folder in config.poured)
+    drawn: list[SceneObject] = []
+    for number in range(job.poured):
+        # What is left must hold the smallest of those that still come.
+        asset = draw_poured(config, rng, room - smallest * (job.poured - number - 1))
+        if asset is None:
+            raise SceneError(f"{job.name}: {job.poured} objects do not fit into the bin, {number} do")
+        room -= shell_volume(asset)
+        drawn.append(SceneObject(f"{job.name}_{number:03d}", asset, Pose.identity()))
+    return drawn
+
+
+def pour(
+    job: Job,
+    container: Placement,
+    objects: Sequence[SceneObject],
+    config: HoldConfig,
+    rng: np.random.Generator,
+    *,
+    lost: Collection[str],
+    first: bool,
+) -> tuple[list[SceneObject], dict[str, str]]:
+    """Let objects fall into a bin, nothing but the bin there; return them at rest, and those that cannot stay.
+
+    What was lost before is replaced by another draw, on top of the others.
+    """
+    falling = {one.name for one in objects} if first else set(lost)
+    kept = [one for one in objects if one.name not in falling]
+    fresh = objects if first else [_redrawn(one, config, rng) for one in objects if one.name in falling]
+    height = max([float(job.region.centre[2]), *map(top_of, kept)]) + config.place.pour_clearance
+    poses = place_above([one.asset.model for one in fresh], job.region, rng=rng, config=config.place, height=height)
+    objects = sorted([*kept, *(one.at(pose) for one, pose in zip(fresh, poses, strict=True))], key=lambda one: one.name)
+    world = make_world([container], objects, find_material(config.ground))
+    engine = open_mujoco(world, timestep_scale=config.coarse_step)
+    try:
+        end = settle(engine, objects, (job.region,), config.pour)
+    except EngineError as error:
+        return list(objects), {one.name: str(error) for one in fresh}
+    finally:
+        engine.close()
+    return at_rest(objects, end, job)
+
+
+def at_rest(objects: Sequence[SceneObject], end: Settled, job: Job | None) -> tuple[list[SceneObject], dict[str, str]]:
+    """Return objects where they came to rest, and those that are lost: what sticks out too far of a bin is."""
+    rested = [one.at(end.poses.get(one.name, one.X_WB)) for one in objects]
+    lost = dict(end.lost)
+    if job is not None:
+        limit = float(job.region.centre[2]) + job.pour_height
+        for one in rested:
+            if top_of(one) > limit and one.name not in lost:
+                lost[one.name] = f"sticks out of the bin: {top_of(one) - limit:.3g} m too high"
+    return rested, lost
+
+
+def _redrawn(one: SceneObject, config: HoldConfig, rng: np.random.Generator) -> SceneObject:
+    """Return another object of the same name, no bulkier than the one that failed."""
+    asset = draw_poured(config, rng, shell_volume(one.asset))
+    return SceneObject(one.name, asset or one.asset, one.X_WB)
