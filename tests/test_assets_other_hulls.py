@@ -20,8 +20,12 @@ def config():
 @pytest.fixture(scope="module")
 def draft(config):
     """A table whose top is one hull: MuJoCo sees one end of its edge at a time where it lies on that."""
-    drawn = draw_blueprint(AssetRequest("object_00071", "table", 1), config.draw)
+    drawn = draw_blueprint(AssetRequest(item_id="object_00071", family="table", seed=1), config.draw)
     return decompose_solid(extract_solid(drawn, config.surface), config.hulls)
+
+
+def digests(draft):
+    return [hull.mesh.digest for hull in draft.solid.root.hulls]
 
 
 def test_hulls_that_do_not_let_a_body_rest_give_way_to_others(draft, config):
