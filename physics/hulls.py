@@ -216,6 +216,15 @@ def decompose_mesh(
     return result
 
 
+def without_slabs(config: HullConfig) -> HullConfig:
+    """Return the same ladder, none of whose cuts takes the slab of a wall off whole: hulls are more and smaller."""
+    ladder = tuple(
+        replace(rung, method=replace(rung.method, slab_share=1.0)) if isinstance(rung.method, CutConfig) else rung
+        for rung in config.ladder
+    )
+    return replace(config, ladder=ladder)
+
+
 def decompose_body(
     body: Body,
     *,

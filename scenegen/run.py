@@ -11,6 +11,7 @@ from typing import Any
 
 from physics.drop_record import DropConfig
 from physics.floors import EngineFloors
+from physics.hulls import without_slabs
 from scenegen.assets import build
 from scenegen.assets.build import AssetRequest, BatteryConfig, BuildConfig, CertifiedAsset, Draft, SurfaceConfig
 from scenegen.assets.draw import draw_config
@@ -259,7 +260,13 @@ def measure_engines(config: DropConfig) -> tuple[EngineFloors, ...]:
 
 def build_config(config: RunConfig, floors: tuple[EngineFloors, ...]) -> BuildConfig:
     """Return what `build_asset` needs to know of a run's configuration."""
-    battery = BatteryConfig(ground="oak", drop=config.drop, floors=floors, pose_drops=config.pose_drops)
+    battery = BatteryConfig(
+        ground="oak",
+        drop=config.drop,
+        floors=floors,
+        pose_drops=config.pose_drops,
+        other_hulls=without_slabs(config.hulls),
+    )
     return BuildConfig(draw_config(config.generator), SurfaceConfig(validity=config.validity), config.hulls, battery)
 
 
