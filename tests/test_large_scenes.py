@@ -23,7 +23,16 @@ from scenegen.large.export import ExportConfig, export_large, load_model, save_b
 from scenegen.large.floor import FloorPlan
 from scenegen.large.layouts import plan_floor
 from scenegen.large.near import BoxIndex, candidate_pairs, join, overlapping_pairs
-from scenegen.large.options import FloorClutterConfig, MixConfig, ShareConfig, ToteGridConfig, WarehouseConfig
+from scenegen.large.options import (
+    ApartmentConfig,
+    FloorClutterConfig,
+    MixConfig,
+    PileConfig,
+    ShareConfig,
+    TableFarmConfig,
+    ToteGridConfig,
+    WarehouseConfig,
+)
 from scenegen.large.pool import read_asset
 from scenegen.large.publish import PublishLargeConfig, publish_large, verdict_of
 from scenegen.large.reach import may_touch, reach_at
@@ -32,8 +41,15 @@ from scenegen.scenes.load import load_scene
 from scenegen.scenes.publish import PublishedScene
 from scenegen.scenes.verify import SceneCheckConfig
 
-DEMAND = Demand(0.03, 0.0015)
-LAYOUTS = {"warehouse": WarehouseConfig(), "tote_grid": ToteGridConfig(), "floor_clutter": FloorClutterConfig()}
+DEMAND = Demand(0.03, 0.0015, 0.6)
+LAYOUTS = {
+    "warehouse": WarehouseConfig(),
+    "tote_grid": ToteGridConfig(),
+    "floor_clutter": FloorClutterConfig(),
+    "table_farm": TableFarmConfig(),
+    "apartment": ApartmentConfig(),
+    "pile": PileConfig(),
+}
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +145,10 @@ def test_furniture_does_not_overlap():
         (WarehouseConfig(bays=1), "do not fit into 1 bays"),
         (ToteGridConfig(totes=3), "at most 27"),
         (FloorClutterConfig(tiles=2), "raise options.tiles"),
+        (TableFarmConfig(tables=2), "raise options.tables"),
+        (TableFarmConfig(objects_per_table=3, tables=300), "raise options.tables to 334"),
+        (ApartmentConfig(rooms=2), "raise options.rooms"),
+        (PileConfig(piles=3), "at most 450"),
     ],
 )
 def test_more_objects_than_fit_are_refused(options, words):
@@ -171,6 +191,10 @@ def test_impossible_shares_are_refused(fields):
         ("layout: warehouse, objects: 50, options: {mix: {familys: {}}}", "Did you mean 'families'"),
         ("layout: warehouse, objects: 500, options: {bays: 0}", "raise options.bays to"),
         ("layout: warehouse, objects: 50, options: {bays_per_row: 0}", "expected >= 1"),
+        ("layout: pile, objects: 50, options: {density: 2}", "which no heap settles at"),
+        ("layout: apartment, objects: 50, options: {room: {door: 4}}", "does not fit into walls"),
+        ("layout: apartment, objects: 50, options: {fill: 0}", "expected within"),
+        ("layout: table_farm, objects: 50, options: {shares: {poured: 0.5}}", "tables have no bins"),
         ("layout: tote_grid, objects: 50, options: {objects_per_bin: 0}", "expected >= 1"),
         ("layout: tote_grid, objects: 50, options: {bin_material: plywod}", "plywod"),
         ("layout: floor_clutter, objects: 50, options: {tile: 0.0}", "no room for one"),

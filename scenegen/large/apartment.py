@@ -40,10 +40,28 @@ def plan_apartment(options: ApartmentConfig, objects: int, demand: Demand, packi
     for number, (pieces, alone) in enumerate(zip(share_out(furniture, rooms), share_out(beside, rooms), strict=True)):
         middle = np.array([*(np.array([number % columns, number // columns]) * pitch), 0.0])
         name = f"room_{number:04d}"
-        job = Job(f"{name}_in", Region(middle, half, room.height), standing=alone, loads=tuple(loads[used:][:pieces]))
+        job = Job(
+            f"{name}_in",
+            Region(middle, half, room.height),
+            standing=alone,
+            loads=tuple(loads[used:][:pieces]),
+            keep_clear=_doorways(room, middle[:2]),
+        )
         used += pieces
         cells.append(Cell(name, (Fixture(name, "room", middle),), (job,)))
     return FloorPlan({"room": make_room(room, find_material(options.wall_material))}, tuple(cells))
+
+
+def _doorways(room: RoomSize, middle: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the floor before each doorway, as deep as it is wide [m]."""
+    x, y, d = room.length / 2, room.width / 2, room.door
+    boxes = [
+        (-x, -d / 2, d - x, d / 2),
+        (x - d, -d / 2, x, d / 2),
+        (-d / 2, -y, d / 2, d - y),
+        (-d / 2, y - d, d / 2, y),
+    ]
+    return tuple(middle + np.array([[a, b], [c, b], [c, e], [a, e]]) for a, b, c, e in boxes)
 
 
 def make_room(size: RoomSize, material: Material) -> Model:

@@ -16,6 +16,9 @@ from scenegen.scenes.scene import SceneAsset, SceneObject
 DRAWS = 12
 """Assets that are tried for one place before the furniture counts as full [1]."""
 
+MOST_TILT = float(np.deg2rad(0.5))
+"""Furniture that leans more than this has tipped, if only against a wall [rad]."""
+
 
 @dataclass(frozen=True)
 class Load:
@@ -30,6 +33,24 @@ class Load:
     def names(self) -> tuple[str, ...]:
         """Names of the objects that it carries."""
         return tuple(f"{self.carrier}_on_{number:02d}" for number in range(self.objects))
+
+
+def find_fallen(loads: Sequence[Load], objects: Sequence[SceneObject]) -> dict[str, str]:
+    """Return furniture that has tipped, and what has left its boards, with the reason."""
+    known = {one.name: one for one in objects}
+    fallen: dict[str, str] = {}
+    for load in loads:
+        carrier = known[load.carrier]
+        tilt = float(np.arccos(np.clip(carrier.X_WB.rotation[2, 2], -1, 1)))
+        if tilt > MOST_TILT:
+            fallen[load.carrier] = f"tipped by {np.rad2deg(tilt):.3g} degrees"
+        home, bounds = carrier.X_WB.inverse(), carrier.asset.model.root.bounds
+        lowest = find_boards(carrier.asset)[0].centre[2]
+        for name in load.names:
+            com = home.compose(known[name].X_WB).apply(known[name].asset.model.root.inertial.com)
+            if com[2] < lowest or (com[:2] < bounds[0, :2]).any() or (com[:2] > bounds[1, :2]).any():
+                fallen[name] = f"fell off {load.carrier}"
+    return fallen
 
 
 def put_on(

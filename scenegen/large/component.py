@@ -12,7 +12,7 @@ from physics.check import Check
 from physics.drop_mujoco import open_mujoco
 from physics.errors import EngineError
 from physics.materials import find_material
-from scenegen.large.carry import Load, put_on
+from scenegen.large.carry import Load, find_fallen, put_on
 from scenegen.large.fill import Member
 from scenegen.large.floor import Fixture, Job
 from scenegen.large.hold import HoldConfig, draw_carried
@@ -176,6 +176,7 @@ def _judge(
             finally:
                 engine.close()
             objects, lost = at_rest(objects, end, request.pour)
+            lost |= find_fallen(request.loads, objects)
             if lost:
                 return objects, objects, lost, None
         world = make_world(furniture, objects, ground)

@@ -35,8 +35,6 @@ from scenegen.scenes.scene import SceneAsset
 Execute = Callable[..., dict[str, Outcome]]
 """An executor: (stages, items, store, *, observer) -> outcomes."""
 
-UPRIGHT = 1 - 1e-4
-"""Least cosine between the axis of furniture and the vertical at which its boards are level [1]."""
 MOST_BODIES = 2**16 - 1
 """Bodies that MuJoCo can number in a pair [1]."""
 BYTES_PER_HULL = 5000
@@ -227,7 +225,11 @@ class _Composer:
         boxes = [one.bounds(floor.models) for one in self._fixtures]
         self._index = BoxIndex(np.array(boxes).reshape(-1, 2, 3))
         alone = self._stances(standing, mix) if standing else None
-        groups = self._fill(floor, alone, self._furniture_stances(furniture) if furniture else None)
+        groups = self._fill(
+            floor,
+            alone,
+            self._stances(furniture, options.furniture, upright=True) if isinstance(options, ApartmentConfig) else None,
+        )
         held = self._begin(floor, groups)
         self._merge(held)
         sampled = self._sample(held)
@@ -238,17 +240,7 @@ class _Composer:
     def _standing(self, mix: MixConfig) -> tuple[SceneAsset, ...]:
         return tuple(asset for asset in choose_assets(self._assets, mix, mix.largest) if asset.rest_poses)
 
-    def _furniture_stances(self, furniture: Sequence[SceneAsset]) -> Choice:
-        """Return the stances of furniture in which its boards are level and look up."""
-        options = self.plan.options
-        assert isinstance(options, ApartmentConfig)
-        found = self._stances(furniture, options.furniture)
-        upright = [number for number, one in enumerate(found.stances) if one.poses[0].rotation[2, 2] > UPRIGHT]
-        if not upright:
-            raise SceneError(f"none of {len(furniture)} pieces of furniture stands upright; see the notes of the run")
-        return Choice(tuple(found.stances[number] for number in upright), found.weights[upright])
-
-    def _stances(self, standing: Sequence[SceneAsset], mix: MixConfig) -> Choice:
+    def _stances(self, standing: Sequence[SceneAsset], mix: MixConfig, *, upright: bool = False) -> Choice:
         """Return the stances of all assets that stand, verified as stages."""
         support, stacks = self.plan.options.needs.support or BARE_FLOOR, self.plan.options.needs.stacks
         config = StanceConfig(self.root, self.config.ground)
@@ -261,7 +253,10 @@ class _Composer:
             code_digest(),
             deadline_s=600.0,
         )  # fmt: skip
-        items = [Item(f"stance_{asset.asset_id}", StanceRequest(asset.folder, support, stacks)) for asset in standing]
+        items = [
+            Item(f"stance_{asset.asset_id}", StanceRequest(asset.folder, support, stacks and not upright, upright))
+            for asset in standing
+        ]
         found = self._run(stage, items)
         stances: list[Stance] = []
         weights: list[float] = []

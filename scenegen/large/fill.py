@@ -67,38 +67,55 @@ class Choice:
 class _Floor:
     """The free room of one region: outlines that are taken."""
 
-    def __init__(self, region: Region, config: PlaceConfig):
+    def __init__(self, region: Region, keep_clear: Sequence[np.ndarray], config: PlaceConfig):
         self.region, self.config = region, config
         self.outlines: list[np.ndarray] = []
         self.centres = np.zeros((0, 2))
         self.radii = np.zeros(0)
+        for outline in keep_clear:
+            self._take(outline)
 
-    def find(self, outline: np.ndarray, rng: np.random.Generator) -> tuple[float, np.ndarray] | None:
-        """Return a heading and a place where an outline is free of all others, and take it; None where none is."""
+    def find(
+        self, outline: np.ndarray, rng: np.random.Generator, *, along_wall: bool = False
+    ) -> tuple[float, np.ndarray] | None:
+        """Return a heading and a place where an outline is free of all others, and take it; None where none is.
+
+        Along a wall, its back is to an edge of the region and its front, +x, to the middle.
+        """
         gap = self.config.gap
         for _ in range(self.config.tries):
-            yaw = float(rng.uniform(0, 2 * np.pi))
+            side = int(rng.integers(4)) if along_wall else -1
+            yaw = side * np.pi / 2 if along_wall else float(rng.uniform(0, 2 * np.pi))
             turned = outline @ np.array([[np.cos(yaw), np.sin(yaw)], [-np.sin(yaw), np.cos(yaw)]])
             low = self.region.centre[:2] - self.region.half + gap - turned.min(axis=0)
             high = self.region.centre[:2] + self.region.half - gap - turned.max(axis=0)
             if (low > high).any():
                 continue
             spot = rng.uniform(low, high)
+            if along_wall:
+                spot[side % 2] = (low, low, high, high)[side][side % 2]
             placed = turned + spot
             if self._free(placed):
+                self._take(placed)
                 return yaw, spot
         return None
 
     def _free(self, placed: np.ndarray) -> bool:
-        centre = placed.mean(axis=0)
-        radius = float(np.linalg.norm(placed - centre, axis=1).max())
+        centre, radius = _circle(placed)
         near = np.linalg.norm(self.centres - centre, axis=1) < self.radii + radius + 2 * self.config.gap
-        if not all(separated(placed, self.outlines[i], self.config.gap) for i in np.flatnonzero(near)):
-            return False
+        return all(separated(placed, self.outlines[i], self.config.gap) for i in np.flatnonzero(near))
+
+    def _take(self, placed: np.ndarray) -> None:
+        centre, radius = _circle(placed)
         self.outlines.append(placed)
         self.centres = np.vstack([self.centres, centre])
         self.radii = np.append(self.radii, radius)
-        return True
+
+
+def _circle(outline: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return a circle about an outline: its centre and radius [m]."""
+    centre = outline.mean(axis=0)
+    return centre, float(np.linalg.norm(outline - centre, axis=1).max())
 
 
 def fill_cell(
@@ -129,16 +146,16 @@ def _fill_region(
     job: Job, choice: Choice, furniture: Choice | None, rng: np.random.Generator, config: PlaceConfig
 ) -> list[Group]:
     height = job.region.clear_height - config.gap
-    drawn = [(one, 0) for one in _draw_stacks(job.stacked, choice, rng, height)]
-    drawn += [(choice.draw(rng, height, copies=1), 0) for _ in range(job.standing)]
+    drawn: list[tuple[Stance, int | None]] = [(one, None) for one in _draw_stacks(job.stacked, choice, rng, height)]
+    drawn += [(choice.draw(rng, height, copies=1), None) for _ in range(job.standing)]
     if furniture is not None:
         drawn += [(furniture.draw(rng, height, copies=1), load) for load in job.loads]
     drawn.sort(key=lambda one: -float(np.ptp(one[0].outline, axis=0).max()))  # large ones are hardest to find room for
-    floor = _Floor(job.region, config)
+    floor = _Floor(job.region, job.keep_clear, config)
     groups: list[Group] = []
     count = 0
     for stance, load in drawn:
-        found = floor.find(stance.outline, rng)
+        found = floor.find(stance.outline, rng, along_wall=load is not None)
         if found is None:
             raise SceneError(
                 f"{job.name}: {job.standing + job.stacked + len(job.loads)} objects were to stand on "
@@ -151,7 +168,7 @@ def _fill_region(
         for pose in stance.poses:
             members.append(Member(f"{job.name}_{count:03d}", stance.folder, lift.compose(pose)))
             count += 1
-        groups.append(Group(tuple(members), stance, load))
+        groups.append(Group(tuple(members), stance, load or 0))
     return groups
 
 

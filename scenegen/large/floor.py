@@ -46,6 +46,8 @@ class Job:
     """Objects in stacks [1]."""
     loads: tuple[int, ...] = ()
     """Objects that each piece of furniture in it carries, the furniture not counted [1]."""
+    keep_clear: tuple[Float64[np.ndarray, "K 2"], ...] = ()
+    """Convex outlines from above that nothing may stand on, such as doorways [m]."""
     poured: int = 0
     """Objects poured into `container` [1]."""
     container: str = ""

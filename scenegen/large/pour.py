@@ -1,4 +1,4 @@
-"""Objects poured into a bin: drawn to its room, let fall with nothing but the bin there, replaced where they stick out."""
+"""Objects poured into a bin: drawn to its room, let fall with only the bin there, replaced where they stick out."""
 
 from __future__ import annotations
 

@@ -26,6 +26,9 @@ from scenegen.scenes.settle import SettleConfig, settle
 from scenegen.scenes.supports import Region, box_model
 from scenegen.scenes.verify import SceneCheckConfig
 
+UPRIGHT = 1 - 1e-4
+"""Least cosine between the vertical and the z axis of an asset that stands upright [1]."""
+
 
 @dataclass(frozen=True)
 class StanceConfig:
@@ -64,6 +67,8 @@ class StanceRequest:
     """Material of the board, or `BARE_FLOOR`."""
     stacks: bool
     """Whether stacks are wanted."""
+    upright: bool = False
+    """Whether only poses in which the asset's own z axis is the vertical are wanted, as of furniture."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,10 +109,14 @@ def find_stances(request: StanceRequest, config: StanceConfig) -> AssetStances:
     asset = read_asset(config.root, request.folder)
     found: list[Stance] = []
     refused: list[str] = []
-    for number, rest in enumerate(asset.rest_poses[: config.poses]):
+    upright = [pose for pose in asset.rest_poses if pose.rotation[2, 2] > UPRIGHT]
+    for number, rest in enumerate(upright if request.upright else asset.rest_poses[: config.poses]):
         held = _hold(asset, [rest], request.support, config)
         if isinstance(held, str):
             refused.append(f"rest pose {number}: {held}")
+            continue
+        if request.upright and held.poses[0].rotation[2, 2] <= UPRIGHT:
+            refused.append(f"rest pose {number}: it leans")
             continue
         found.append(_stance(asset, held))
         if request.stacks and not any(len(one.poses) > 1 for one in found):
