@@ -41,10 +41,10 @@ class ComponentRequest:
     """Where the component may be: outside of it nothing is known of the furniture [m]."""
     pour: Job | None = None
     """The bin that is to be filled."""
-    loads: tuple[Load, ...] = ()
-    """What some of the members are to carry."""
     relax: bool = True
     """False to judge the members as they are."""
+    loads: tuple[Load, ...] = ()
+    """What some of the members are to carry."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,10 +14,16 @@ from physics.pose import Pose
 from scenegen.errors import SceneError
 from scenegen.large.floor import Job
 from scenegen.large.hold import HoldConfig, draw_poured, top_of
-from scenegen.large.pool import read_asset, shell_volume
+from scenegen.large.pool import read_asset, shell_points, shell_volume
 from scenegen.scenes.place import place_above
 from scenegen.scenes.scene import SceneObject, make_world
 from scenegen.scenes.settle import Settled, settle
+from scenegen.scenes.supports import Region
+
+CELL = 0.05
+"""Side of the cells by which the surface of a heap is seen, over the width of its container [1]."""
+CRUST = 0.1
+"""Depth below the deepest hollow of a heap's surface to which its objects are there when more is poured on it [m]."""
 
 
 def draw_load(job: Job, config: HoldConfig, rng: np.random.Generator) -> list[SceneObject]:
@@ -56,18 +62,71 @@ def pour(
     falling = {one.name for one in objects} if first else set(lost)
     kept = [one for one in objects if one.name not in falling]
     fresh = objects if first else [_redrawn(one, config, rng) for one in objects if one.name in falling]
-    height = max([float(job.region.centre[2]), *map(top_of, kept)]) + config.place.pour_clearance
+    rested: list[SceneObject] = kept
+    lost_now: dict[str, str] = {}
+    for begin in range(0, len(fresh), config.layer):
+        rested, lost_here = _pour_layer(job, container, rested, fresh[begin:][: config.layer], config, rng)
+        lost_now |= lost_here
+    return sorted(rested, key=lambda one: one.name), lost_now
+
+
+def _pour_layer(
+    job: Job,
+    container: Placement,
+    rested: Sequence[SceneObject],
+    fresh: Sequence[SceneObject],
+    config: HoldConfig,
+    rng: np.random.Generator,
+) -> tuple[list[SceneObject], dict[str, str]]:
+    """Let some objects fall onto those that lie there; return all of them, and those that cannot stay.
+
+    As many as fit into one layer move all together. Where there are more, those below are held fast, and of these only
+    what can be touched from above is there: the cost of a heap then grows with its size, and not with its square. What
+    is held fast is set free, all at once, when the component is judged.
+    """
+    height = max([float(job.region.centre[2]), *map(top_of, rested)]) + config.place.pour_clearance
     poses = place_above([one.asset.model for one in fresh], job.region, rng=rng, config=config.place, height=height)
-    objects = sorted([*kept, *(one.at(pose) for one, pose in zip(fresh, poses, strict=True))], key=lambda one: one.name)
-    world = make_world([container], objects, find_material(config.ground))
-    engine = open_mujoco(world, timestep_scale=config.coarse_step)
+    fresh = [one.at(pose) for one, pose in zip(fresh, poses, strict=True)]
+    held: list[SceneObject] = []
+    if len(rested) + len(fresh) > config.layer:
+        held, moving = find_crust(rested, job.region), fresh
+    else:
+        moving = sorted([*rested, *fresh], key=lambda one: one.name)
+    fixed = [Placement(one.name, one.asset.model, one.X_WB, fixed=True) for one in held]
+    engine = open_mujoco(
+        make_world([container, *fixed], moving, find_material(config.ground)), timestep_scale=config.coarse_step
+    )
     try:
-        end = settle(engine, objects, (job.region,), config.pour)
+        end = settle(engine, moving, (job.region,), config.fall if held else config.pour)
     except EngineError as error:
-        return list(objects), {one.name: str(error) for one in fresh}
+        return [*rested, *fresh], {one.name: str(error) for one in fresh}
     finally:
         engine.close()
-    return at_rest(objects, end, job)
+    settled, lost = at_rest(moving, end, job)
+    below = [one for one in rested if one.name not in {other.name for other in settled}]
+    return [*below, *settled], lost
+
+
+def find_crust(objects: Sequence[SceneObject], region: Region) -> list[SceneObject]:
+    """Return the objects of a heap that something from above could come to touch; never too few.
+
+    Seen from above, the box of each object covers some cells of a lattice. An object whose top is below the lowest of
+    the highest tops of all cells is out of reach, but for objects so slim that they slip between: by `CRUST` of depth.
+    """
+    if not objects:
+        return []
+    points = [one.X_WB.apply(shell_points(one.asset)) for one in objects]
+    side = CELL * float(2 * region.half.min())
+    count = np.ceil(2 * region.half / side).astype(int)
+    surface = np.full(count, float(region.centre[2]))
+    for cloud in points:
+        low, high = (
+            (bound - region.centre[:2] + region.half) / side for bound in (cloud.min(axis=0)[:2], cloud.max(axis=0)[:2])
+        )
+        (a, b), (c, d) = np.clip(np.ceil(low), 0, count).astype(int), np.clip(np.floor(high), 0, count).astype(int)
+        surface[a:c, b:d] = np.maximum(surface[a:c, b:d], cloud[:, 2].max())
+    lowest = float(surface.min()) - CRUST
+    return [one for one, cloud in zip(objects, points, strict=True) if cloud[:, 2].max() > lowest]
 
 
 def at_rest(objects: Sequence[SceneObject], end: Settled, job: Job | None) -> tuple[list[SceneObject], dict[str, str]]:
