@@ -263,7 +263,7 @@ def _report(folder: Path, out: Path | None) -> int:
     from scenegen.reports.report import write_report
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("assets", total=None)
+        task = bar.add_task("assets and scenes", total=None)
         written = write_report(folder, out, progress=lambda done, of: bar.update(task, completed=done, total=of))
     for path in (*written.written, written.page):
         typer.echo(f"wrote {path}")

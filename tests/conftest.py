@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from chromium import launched
 from tiny_run import TinyRun, make_run
 
 if not Path("/dev/nvidiactl").exists():
@@ -37,3 +40,10 @@ def floors_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = Store(tmp_path_factory.mktemp("floors") / STORE)
     measure_all_floors(DropConfig(), store, run_serial, SilentObserver())
     return store.root
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A real Chromium; tests of the report skip without one."""
+    with launched() as opened:
+        yield opened

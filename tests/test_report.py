@@ -137,7 +137,7 @@ def test_a_run_tells_certified_and_refused_objects(run_out: Path) -> None:
 
 def test_names_of_files_are_never_markup(verified: Path) -> None:
     assert any(asset["name"].startswith(MARKUP) for asset in content_of(verified)["assets"])
-    for page in ("index.html", "asset.html"):
+    for page in ("index.html", "asset.html", "scene.html"):
         assert (verified / "report" / page).read_bytes() == (WEB / page).read_bytes()
     for path in (verified / "report" / "data").glob("*.js"):
         assert "<" not in path.read_text("ascii")

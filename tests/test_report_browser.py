@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import trimesh
+from chromium import PATIENCE, SIZES, keep, opened_pages, wait_until
 from rich.console import Console
 
 from physics.check import overall_verdict
@@ -32,22 +32,8 @@ FIRST_PAINT = 2.0
 """Limit until the table of all assets is painted [s]."""
 FILTER = 0.1
 """Limit from a key in the search field until the table is painted anew [s]."""
-SWITCHES = (
-    "--no-sandbox",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--ignore-gpu-blocklist",
-    "--disable-gpu-compositing",
-)
-"""WebGL on the processor, the page itself drawn without it: for machines without a GPU or user namespaces."""
-PATIENCE = 60.0
-"""Longest wait for anything but what is timed, on a machine that others use too [s]."""
 LOADS = 5
 """Loads and searches of each kind; the quickest one counts, as the others tell of the load of the machine."""
-STAMP = """addEventListener("DOMContentLoaded", () => requestAnimationFrame(() =>
-    setTimeout(() => { window.painted = performance.now(); })))"""
-"""Notes when the frame is painted that shows what the page builds when it is read."""
-SIZES = {"desk": (1280, 900), "phone": (390, 844)}
 ALTERED = 8
 """Asset that was altered before it was judged."""
 HOSTILE = "</script><img src=x onerror=alert(1)>\u2028 '\"`"
@@ -93,23 +79,6 @@ def _factor(rng: np.random.Generator) -> float:
     return float(rng.lognormal(0.0, 0.35))
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium: the one that SCENEGEN_CHROMIUM names, Playwright's own, or one of the system."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install '.[test]'")
-    named = os.environ.get("SCENEGEN_CHROMIUM")
-    with sync_api.sync_playwright() as playwright:
-        own = playwright.chromium.executable_path
-        path = named or (own if Path(own).exists() else shutil.which("chromium") or shutil.which("google-chrome"))
-        if not path:
-            pytest.skip(
-                "no Chromium: 'playwright install --with-deps chromium' installs one, SCENEGEN_CHROMIUM names another"
-            )
-        opened = playwright.chromium.launch(executable_path=path, args=list(SWITCHES))
-        yield opened
-        opened.close()
-
-
 @pytest.fixture(params=[(size, scheme) for size in SIZES for scheme in ("light", "dark")], ids="-".join)
 def look(request) -> tuple[str, str]:
     """Size of the screen, and light or dark."""
@@ -118,32 +87,8 @@ def look(request) -> tuple[str, str]:
 
 @pytest.fixture
 def open_page(browser, report: Path) -> Iterator[Any]:
-    """Open pages of the report; in the end nothing may have been complained of or asked from a network."""
-    contexts, wrong = [], []
-
-    def open_one(address: str = "index.html", *, size: str = "desk", scheme: str = "light") -> Any:
-        width, height = SIZES[size]
-        viewport = {"width": width, "height": height}
-        context = browser.new_context(viewport=viewport, color_scheme=scheme, has_touch=size == "phone")
-        contexts.append(context)
-        context.set_default_timeout(1000 * PATIENCE)
-        context.add_init_script(STAMP)
-        page = context.new_page()
-        page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("dialog", lambda dialog: (wrong.append(f"a dialog: {dialog.message}"), dialog.dismiss()))
-        page.on(
-            "request", lambda one: None if one.url.startswith(("file:", "data:", "blob:")) else wrong.append(one.url)
-        )
-        page.goto(f"file://{report}/{address}")
-        page.wait_for_selector("tr[data-id]" if address.startswith("index") else ".badge")
-        return page
-
-    yield open_one
-    for context in contexts:
-        context.close()
-    # Drivers of software renderers note how slow they read pixels back; that is about the test's pictures.
-    assert not [text for text in wrong if "GPU stall" not in text]
+    with opened_pages(browser, report) as open_one:
+        yield open_one
 
 
 def names(page) -> list[str]:
@@ -152,24 +97,6 @@ def names(page) -> list[str]:
 
 def shown(page) -> int:
     return int(page.inner_text("#shown").split()[0].replace(",", ""))
-
-
-def wait_until(page, expression: str, *, seconds: float = PATIENCE) -> Any:
-    """Return a value of the page once it is true; the page's policy forbids what Playwright's own waiting does."""
-    for _ in range(int(seconds / 0.05)):
-        value = page.evaluate(expression)
-        if value:
-            return value
-        page.wait_for_timeout(50)
-    raise AssertionError(f"not within {seconds:g} s: {expression}")
-
-
-def keep(page, name: str, *, full: bool = False) -> None:
-    """Save a screenshot where SCENEGEN_SCREENSHOTS says, for a person to look at."""
-    folder = os.environ.get("SCENEGEN_SCREENSHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=str(Path(folder) / f"{name}.png"), full_page=full)
 
 
 def test_a_thousand_assets_are_painted_in_time(open_page) -> None:

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from physics.check import Check
 from scenegen.reports.report_entry import Entry
 
 FOLDERS = re.compile(r"""(?<![^\s"'`(\[<=,:])(?:[A-Za-z]:)?[/\\](?:[^\s/\\"':]+[/\\])+""")
@@ -31,13 +32,16 @@ def drop_folders(entry: Entry, folder: Path) -> Entry:
         notes=tuple(plain(text) for text in entry.notes),
         missing=tuple(plain(text) for text in entry.missing),
         rejection=None if rejection is None else replace(rejection, message=plain(rejection.message)),
-        checks=tuple(
-            replace(check, detail=plain(check.detail), fix=plain(check.fix))
-            if any(mark in check.detail + check.fix for mark in "/\\")
-            else check
-            for check in entry.checks
-        ),
+        checks=tuple(check_without_folders(check, folder) for check in entry.checks),
     )
+
+
+def check_without_folders(check: Check, folder: Path) -> Check:
+    """Return a check whose texts hold no absolute paths."""
+    if not any(mark in check.detail + check.fix for mark in "/\\"):
+        return check
+    detail, fix = without_folders(check.detail, folder), without_folders(check.fix, folder)
+    return replace(check, detail=detail, fix=fix)
 
 
 def without_folders(text: str, folder: Path) -> str:

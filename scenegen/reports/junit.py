@@ -18,6 +18,8 @@ class Case:
     """One line on why it failed; empty when it passed."""
     details: tuple[str, ...] = ()
     """Every finding, a line each."""
+    facts: tuple[tuple[str, str], ...] = ()
+    """Name and value of numbers to be kept with it."""
 
 
 def junit_xml(suite_name: str, cases: Sequence[Case]) -> bytes:
@@ -26,6 +28,10 @@ def junit_xml(suite_name: str, cases: Sequence[Case]) -> bytes:
     suite = ElementTree.Element("testsuite", name=suite_name, tests=str(len(cases)), failures=str(failures))
     for case in cases:
         element = ElementTree.SubElement(suite, "testcase", classname=printable(case.group), name=printable(case.name))
+        if case.facts:
+            properties = ElementTree.SubElement(element, "properties")
+            for name, value in case.facts:
+                ElementTree.SubElement(properties, "property", name=name, value=printable(value))
         if case.failure:
             failure = ElementTree.SubElement(element, "failure", message=printable(case.failure))
             failure.text = "\n".join(printable(line) for line in case.details)

@@ -59,6 +59,10 @@ MEANINGS: dict[str, str] = {
     "S3": "Nothing floats: every object is carried by what it stands on.",
     "S4": "What a light push does: how far things move and whether they come to rest again; for information.",
     "S5": "The engine raised no warning and every object is there once.",
+    "S6": "No contact leads from one component to another, so that judging them apart was exact, and nothing in the "
+    "scene as a whole overlaps deeper than is allowed.",
+    "X6": "The written scene, loaded as a whole, has the contact settings and solver options under which its "
+    "components were verified.",
 }
 """One or two sentences for each check, by its identifier."""
 

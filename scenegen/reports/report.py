@@ -13,12 +13,15 @@ from scenegen.pipeline.store import explained, write_atomic
 from scenegen.reports.distribution import SpreadCollector, describe_spread
 from scenegen.reports.junit import junit_xml
 from scenegen.reports.markdown import markdown_cell, markdown_table
+from scenegen.reports.placed_asset import PlacedAsset, placed_asset
 from scenegen.reports.report_entry import count_statuses, describe_row
 from scenegen.reports.report_source import Source, open_source
+from scenegen.reports.scene_row import scene_row
+from scenegen.reports.scene_text import SCENE_HEAD, scene_cases, scene_line
 from scenegen.reports.site import Site
 
-SCHEMA_VERSION = 1
-"""Version of report.json; its schema lies beside it and in the package."""
+SCHEMA_VERSION = 2
+"""Version of report.json; its schema lies beside it and in the package. 2 tells of scenes what 1 told of assets."""
 FOLDER = "report"
 """Folder of the report in the output folder."""
 JSON, PARQUET, MARKDOWN, JUNIT = "report.json", "report.parquet", "report.md", "junit.xml"
@@ -27,7 +30,7 @@ LISTED = 50
 """Refused assets that the summary in Markdown lists [1]."""
 
 Progress = Callable[[int, int], None]
-"""Is told how many assets are done, of how many."""
+"""Is told how many assets and scenes are done, of how many."""
 
 
 @dataclass(frozen=True)
@@ -61,20 +64,31 @@ def write_source(source: Source, out: Path, *, progress: Progress = lambda done,
     with explained(out, "write"):
         out.mkdir(parents=True, exist_ok=True)
         site, spread = Site(out, source.folder), SpreadCollector()
-        rows = []
-        for number, entry in enumerate(source.entries()):
+        rows, scenes = [], []
+        placed: dict[str, PlacedAsset] = {}
+        count = source.count + source.scene_count
+        for entry in source.entries():
             row = describe_row(entry)
             site.add(entry, row)
             spread.add(entry.checks)
             rows.append(row)
-            progress(number + 1, source.count)
-        content = report_content(source, rows, spread)
+            if entry.asset_id not in placed and (found := placed_asset(entry)) is not None:
+                placed[entry.asset_id] = found
+            progress(len(rows), count)
+        for scene in source.scenes():
+            row = scene_row(scene, placed)
+            site.scenes.add(scene, row, placed)
+            scenes.append(row)
+            progress(len(rows) + len(scenes), count)
+        content = report_content(source, rows, scenes, spread)
         site.finish(content)
         written = _write_files(source, content, out)
     return Report(site.page, written, content["totals"])
 
 
-def report_content(source: Source, rows: list[dict[str, Any]], spread: SpreadCollector) -> dict[str, Any]:
+def report_content(
+    source: Source, rows: list[dict[str, Any]], scenes: list[dict[str, Any]], spread: SpreadCollector
+) -> dict[str, Any]:
     """Return the content of report.json."""
     return {
         "schema_version": SCHEMA_VERSION,
@@ -84,7 +98,7 @@ def report_content(source: Source, rows: list[dict[str, Any]], spread: SpreadCol
         "totals": count_statuses(rows),
         "funnel": [{"step": step, "count": count} for step, count in source.funnel(rows)],
         "reasons": [{"reason": reason, "count": count} for reason, count in source.reasons(rows)],
-        "scenes": [{"name": name, "state": state} for name, state in source.scenes.items()],
+        "scenes": scenes,
         "versions": source.versions,
         "distributions": [describe_spread(one) for one in spread.spreads()],
         "assets": rows,
@@ -104,7 +118,7 @@ def markdown_report(content: dict[str, Any]) -> str:
         markdown_table(("verdict", "assets"), content["totals"].items()),
         markdown_table(("step", "assets"), [(step["step"], step["count"]) for step in content["funnel"]]),
         markdown_table(("refused for", "assets"), [(one["reason"], one["count"]) for one in content["reasons"]]),
-        markdown_table(("scene", "state"), [(scene["name"], scene["state"]) for scene in content["scenes"]]),
+        markdown_table(SCENE_HEAD, [scene_line(scene) for scene in content["scenes"]]),
         markdown_table(("asset", "verdict", "worst finding"), listed),
     )
     lines = [f"# Report of {content['kind']} {markdown_cell(content['name'])}"]
@@ -132,7 +146,7 @@ def _write_files(source: Source, content: dict[str, Any], out: Path) -> tuple[Pa
         SCHEMA: (json.dumps(schema(), indent=1) + "\n").encode(),
         PARQUET: table.getvalue(),
         MARKDOWN: markdown_report(content).encode(),
-        JUNIT: junit_xml(f"scenegen {source.kind}", source.cases(rows)),
+        JUNIT: junit_xml(f"scenegen {source.kind}", source.cases(rows) + scene_cases(content["scenes"])),
     }
     for name, data in files.items():
         write_atomic(out / name, data)

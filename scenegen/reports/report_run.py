@@ -25,9 +25,10 @@ from scenegen.reports.folders import drop_folders
 from scenegen.reports.junit import Case
 from scenegen.reports.kept_draft import load_draft
 from scenegen.reports.report_entry import QUARANTINED, REJECTED, Entry
+from scenegen.reports.report_scene import read_scenes
 from scenegen.reports.report_source import RUN, Source
 from scenegen.reports.report_verification import judged, rest_poses
-from scenegen.reports.summary import RESOLVED_CONFIG, SUMMARY, VERIFIED
+from scenegen.reports.summary import RESOLVED_CONFIG, SUMMARY
 from scenegen.run import MANIFEST, REJECTIONS, STORE
 
 DRAFTING = {
@@ -51,7 +52,8 @@ def read_run(folder: Path) -> Source:
         if not (folder / name).is_file():
             raise ReportError(f"{folder / name} is not there; run the same 'scenegen run' again, it resumes")
     summary = json.loads((folder / SUMMARY).read_text("utf-8"))
-    rules = _drop_rules(folder / RESOLVED_CONFIG)
+    config = _config(folder / RESOLVED_CONFIG)
+    rules = _drop_rules(config, str(folder / RESOLVED_CONFIG))
     made, refused = _table(folder / MANIFEST), _table(folder / REJECTIONS)
     store = Store(folder / STORE, create=False) if (folder / STORE).is_dir() else None
     trails = {trail.item: trail for trail in (read_outcomes(store) if store else None) or ()}
@@ -89,21 +91,36 @@ def read_run(folder: Path) -> Source:
         count=len(made) + len(refused) + len(summary["quarantined"]),
         funnel=funnel,
         reasons=lambda rows: list(summary["rejected"].items()) + _broken(summary),
-        cases=lambda rows: _cases(rows, summary["scenes"]),
+        cases=_cases,
         versions=summary["versions"],
-        scenes=summary["scenes"],
+        scenes=lambda: read_scenes(folder, summary["scenes"], _asked_scenes(config)),
+        scene_count=len(summary["scenes"]),
     )
 
 
-def _drop_rules(path: Path) -> DropConfig:
-    """Return the rules of the drops of a run, or the published ones where another version wrote them.
+def _config(path: Path) -> dict[str, Any]:
+    """Return the configuration of a run as it was written, or nothing where it cannot be read.
 
-    The rest of the configuration is left alone: a report needs neither its checkpoint nor its library.
+    What this version would make of it does not matter: a report needs neither its checkpoint nor its library.
     """
     try:
-        return read_record(parse_text(path.read_text("utf-8"), str(path))["drop"], DropConfig, source=str(path))
+        content = parse_text(path.read_text("utf-8"), str(path))
+    except ConfigError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _drop_rules(config: dict[str, Any], source: str) -> DropConfig:
+    """Return the rules of the drops of a run, or the published ones where another version wrote them."""
+    try:
+        return read_record(config["drop"], DropConfig, source=source)
     except (ConfigError, KeyError, TypeError):
         return DropConfig()
+
+
+def _asked_scenes(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    rows = config.get("scenes")
+    return {row["name"]: row for row in (rows if isinstance(rows, list) else ()) if isinstance(row, dict)}
 
 
 def _table(path: Path) -> list[dict[str, Any]]:
@@ -179,8 +196,8 @@ def _broken(summary: dict[str, Any]) -> list[tuple[str, int]]:
     return [("a stage broke twice", count)] if count else []
 
 
-def _cases(rows: Sequence[dict[str, Any]], scenes: dict[str, str]) -> list[Case]:
-    """Return a case for each object that was asked for, failed where every draw of it was refused, and each scene."""
+def _cases(rows: Sequence[dict[str, Any]]) -> list[Case]:
+    """Return a case for each object that was asked for, failed where every draw of it was refused."""
     places: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         places.setdefault(row["id"].partition("_draw_")[0], []).append(row)
@@ -189,5 +206,4 @@ def _cases(rows: Sequence[dict[str, Any]], scenes: dict[str, str]) -> list[Case]
         certified = any(row["accepted"] for row in draws)
         failure = "" if certified else f"{draws[-1]['status']}: {draws[-1]['worst']}"
         cases.append(Case(draws[-1]["group"], place, failure, tuple(f"{row['id']}: {row['worst']}" for row in draws)))
-    cases += [Case("scene", name, "" if state == VERIFIED else state) for name, state in sorted(scenes.items())]
     return cases

@@ -10,6 +10,7 @@ from typing import Any
 from scenegen.errors import ReportError
 from scenegen.reports.junit import Case
 from scenegen.reports.report_entry import Entry
+from scenegen.reports.scene_entry import SceneEntry
 
 RUN, VERIFICATION = "run", "verification"
 """Kinds of report."""
@@ -33,10 +34,12 @@ class Source:
     reasons: Callable[[list[dict[str, Any]]], list[tuple[str, int]]]
     """From all rows: what refused assets, and how many, the commonest first."""
     cases: Callable[[list[dict[str, Any]]], list[Case]]
-    """From all rows: the test cases for a CI system."""
+    """From the rows of all assets: the test cases for a CI system."""
     versions: dict[str, str] = field(default_factory=dict)
-    scenes: dict[str, str] = field(default_factory=dict)
-    """How each scene of a run ended."""
+    scenes: Callable[[], Iterator[SceneEntry]] = lambda: iter(())
+    """Reads every scene, one at a time."""
+    scene_count: int = 0
+    """Number of scenes [1]."""
 
 
 def open_source(folder: Path) -> Source:

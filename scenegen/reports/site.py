@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,15 +19,21 @@ from scenegen.assets.certificate import DropSummary
 from scenegen.errors import ReportError
 from scenegen.pipeline.store import write_atomic
 from scenegen.reports.meanings import meaning_of
+from scenegen.reports.page_data import ID, script
 from scenegen.reports.render import RenderConfig, render_model
 from scenegen.reports.replay import replay_drops
 from scenegen.reports.report_entry import Entry, describe_check, finite
+from scenegen.reports.scene_pages import ScenePages
 from scenegen.reports.web_scene import web_scene
 
 WEB = Path(__file__).parent / "web"
 """Pages, scripts and libraries in the package."""
-PAGES = ("index.html", "asset.html")
-SCRIPTS = ("style.css", "page.js", "index.js", "charts.js", "table.js", "asset.js", "view.js")
+PAGES = ("index.html", "asset.html", "scene.html")
+SCRIPTS = (
+    "style.css", "page.js", "table.js", "checks.js", "index.js", "asset_table.js", "scene_table.js", "charts.js",
+    "asset.js", "view.js", "scene.js", "outlines.js", "plan.js", "plan_controls.js",
+    "object_table.js",
+)  # fmt: skip
 LIBRARIES = ("three.min.js", "plot.min.js", "table.min.js", "LICENSES.txt")
 DATA, PICTURES = "data", "pictures"
 """Folders beside the pages."""
@@ -36,9 +41,6 @@ SIDE = 112
 """Side of a picture in the table, twice what it takes on the screen [pixels]."""
 FORMAT = 1
 """Version of the data of a page: those of another version are made anew."""
-ID = re.compile(r"[A-Za-z0-9_]{1,100}")
-"""What identifiers look like, so that they can name files and stand in addresses."""
-
 Drawn = tuple[dict[str, Any] | None, bytes | None]
 """Content of the 3D view, and the picture as WebP; None where there is nothing to see."""
 
@@ -64,6 +66,7 @@ class Site:
         for name in LIBRARIES:
             shutil.copyfile(WEB / "vendor" / name, out / "vendor" / name)
         self._seen: set[str] = set()
+        self.scenes = ScenePages(out / DATA, out / PICTURES, self._base)
 
     def add(self, entry: Entry, row: dict[str, Any]) -> None:
         """Write the page data and the picture of one asset.
@@ -89,16 +92,22 @@ class Site:
         write_atomic(path, head + script("scenegenAsset", content))
 
     def finish(self, content: dict[str, Any]) -> None:
-        """Write the data of the first page, and take away what belongs to assets that are no longer there."""
+        """Write the data of the first page, and take away what belongs to assets or scenes that are gone."""
         rows = [{key: row[key] for key in LEAN} for row in content["assets"]]
         for row in rows:
             row["picture"] = (self._out / PICTURES / f"{row['id']}.webp").exists()
-        lean = {**content, "assets": [list(row.values()) for row in rows], "columns": [*LEAN, "picture"]}
+        lean = {
+            **content,
+            "assets": [list(row.values()) for row in rows],
+            "columns": [*LEAN, "picture"],
+            "scenes": [self.scenes.lean(row) for row in content["scenes"]],
+        }
         write_atomic(self._out / DATA / "index.js", script("scenegenReport", lean))
         for folder in (DATA, PICTURES):
             for path in (self._out / folder).iterdir():
-                if path.stem not in self._seen and path.name != "index.js":
+                if path.is_file() and path.stem not in self._seen and path.name != "index.js":
                     path.unlink()
+        self.scenes.finish()
 
     def _drawn(self, entry: Entry) -> Drawn:
         """Return the 3D view and the picture of an asset; equal assets come in a row, if at all."""
@@ -161,16 +170,6 @@ def describe_drops(entry: Entry) -> list[dict[str, Any]]:
         }
         for engine, drop, halved in kept
     ]
-
-
-def script(function: str, value: Any) -> bytes:
-    """Return a script that hands a value to a function of the page.
-
-    Texts in it come from files of strangers: everything beyond ASCII, and "<", is escaped, so that nothing in them can
-    end the script or be read as markup, wherever it is put.
-    """
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return f"{function}({text.replace('<', chr(92) + 'u003c')});\n".encode("ascii")
 
 
 def draw_picture(entry: Entry) -> bytes | None:

@@ -97,12 +97,16 @@ class Scene:
     @property
     def verdict(self) -> Verdict:
         """Worst verdict; UNDECIDED when a required check is missing in either engine."""
-        verdicts = [
-            overall_verdict((check for check in self.checks if check.engine == engine), REQUIRED_SCENE_CHECKS)
-            for engine in SCENE_ENGINES
-        ]
-        order = list(Verdict)
-        return max(verdicts, key=order.index)
+        return scene_verdict(self.checks)
+
+
+def scene_verdict(checks: Sequence[Check]) -> Verdict:
+    """Return the worst verdict of either engine; UNDECIDED when one lacks a required check."""
+    verdicts = [
+        overall_verdict((check for check in checks if check.engine == engine), REQUIRED_SCENE_CHECKS)
+        for engine in SCENE_ENGINES
+    ]
+    return max(verdicts, key=list(Verdict).index)
 
 
 def make_world(furniture: Sequence[Placement], objects: Sequence[SceneObject], ground: Material) -> World:

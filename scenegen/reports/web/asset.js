@@ -3,10 +3,9 @@
 
 const AssetPage = {
   async start() {
-    const id = new URLSearchParams(location.search).get("id") ?? "";
+    const id = Page.asked();
     try {
-      // The identifier becomes part of an address: nothing but our own names may pass.
-      if (!/^[A-Za-z0-9_]{1,100}$/.test(id)) throw new Error("the address names no asset");
+      if (id === null) throw new Error("the address names no asset");
       await Page.load(`data/${id}.js`);
     } catch (error) {
       Page.byId("verdict").append(Page.element("p", {}, `There is no such asset in this report (${error.message}).`));
@@ -17,24 +16,12 @@ const AssetPage = {
     document.title = `${asset.name} – scenegen report`;
     Page.byId("title").textContent = asset.name;
     Page.byId("group").textContent = asset.group ? `/ ${asset.group}` : "";
-    AssetPage.neighbours(id);
+    Page.neighbours(id, "order", Page.address);
     AssetPage.verdict(asset);
     AssetPage.body(asset);
-    AssetPage.checks(asset);
+    Checks.start(asset);
     AssetPage.drops(asset);
     View.start(asset.scene);
-  },
-
-  // Neighbours in the order in which the table was left.
-  neighbours(id) {
-    const order = Page.recall("order") ?? [];
-    const place = order.indexOf(id);
-    for (const [name, other] of [["previous", order[place - 1]], ["next", order[place + 1]]]) {
-      const link = Page.byId(name);
-      if (place < 0 || !other) continue;
-      link.hidden = false;
-      link.href = Page.address(other);
-    }
   },
 
   verdict(asset) {
@@ -70,75 +57,13 @@ const AssetPage = {
       ["Content", asset.asset_id],
       ["Item", asset.id],
     ];
-    for (const [name, value] of facts.filter(([, value]) => value)) {
-      Page.byId("facts").append(Page.element("dt", {}, name), Page.element("dd", {}, value));
-    }
+    Page.facts(Page.byId("facts"), facts);
     if (asset.files.length) {
       const links = asset.files.flatMap(({ label, path }) => [Page.element("a", { href: path }, label), " "]);
       Page.byId("files").append(Page.element("p", {}, "Files: ", ...links));
     }
     const missing = asset.missing.length ? [asset.missing.join(", ")] : [];
-    for (const [title, lines] of [["Evidence missing", missing], ["Notes", asset.notes]]) {
-      if (!lines.length) continue;
-      Page.byId("remarks").append(Page.element("details", { open: title !== "Notes" },
-        Page.element("summary", {}, title), Page.element("ul", {}, ...lines.map((line) => Page.element("li", {}, line)))));
-    }
-  },
-
-  // Checks of one identifier share their meaning; what does not pass stands open.
-  checks(asset) {
-    Page.byId("checks").closest("section").hidden = !asset.checks.length;
-    const groups = Map.groupBy ? Map.groupBy(asset.checks, (check) => check.id) : AssetPage.grouped(asset.checks);
-    const worst = (checks) => Math.max(...checks.map((check) => AssetPage.severity.indexOf(check.verdict)));
-    const sorted = [...groups].sort((a, b) => worst(b[1]) - worst(a[1]));
-    for (const [id, checks] of sorted) {
-      const level = AssetPage.severity[worst(checks)];
-      const summary = Page.element("summary", {}, Page.badge(level), Page.element("b", {}, id), Page.element("span", {}, asset.meanings[id]));
-      const body = Page.element("tbody", {}, ...checks.map((check) => AssetPage.checkRow(check, level === "PASS")));
-      const hidden = Page.element("span", { class: "quiet" }, "Value against limit");
-      const head = Page.element("tr", {}, ...["Measured", "Value", "Limit", hidden, "Verdict"].map((text, i) =>
-        Page.element("th", { scope: "col", class: i === 1 || i === 2 ? "figure" : "" }, text)));
-      const fix = checks.find((check) => check.verdict !== "PASS" && check.fix)?.fix;
-      Page.byId("checks").append(Page.element("details", { class: "check", open: level !== "PASS", "data-verdict": level }, summary,
-        fix ? Page.element("p", { class: "fix" }, Page.element("b", {}, "How to fix it: "), fix) : "",
-        Page.element("div", { class: "wide" }, Page.element("table", {}, Page.element("thead", {}, head), body))));
-    }
-    const only = Page.byId("only-findings");
-    const show = () => {
-      for (const box of document.querySelectorAll("details.check")) box.hidden = only.checked && box.dataset.verdict === "PASS";
-    };
-    only.addEventListener("change", show);
-    Page.byId("check-count").textContent = `${asset.checks.length} measurements in ${groups.size} checks`;
-  },
-
-  severity: ["PASS", "WARN", "UNDECIDED", "FAIL"],
-
-  grouped(checks) {
-    const groups = new Map();
-    for (const check of checks) groups.set(check.id, [...(groups.get(check.id) ?? []), check]);
-    return groups;
-  },
-
-  checkRow(check, advise) {
-    const place = [check.body, check.engine && `in ${check.engine}`].filter(Boolean).join(" ");
-    const limit = check.limit === null ? "for information" : `${check.sense === "<=" ? "≤" : "≥"} ${Page.quantity(check.limit, check.unit)}`;
-    const warn = check.warn === null ? "" : Page.element("small", {}, `warns at ${Page.quantity(check.warn, check.unit)}`);
-    const passes = advise && check.fix ? Page.element("small", {}, `If it failed: ${check.fix}`) : "";
-    return Page.element("tr", {},
-      Page.element("td", {}, check.name, Page.element("small", {}, [place, check.detail].filter(Boolean).join("; ")), passes),
-      Page.element("td", { class: "figure", "data-label": "Value" }, Page.quantity(check.value, check.unit)),
-      Page.element("td", { class: "figure", "data-label": "Limit" }, limit, warn),
-      Page.element("td", {}, AssetPage.meter(check)),
-      Page.element("td", {}, Page.badge(check.verdict)));
-  },
-
-  // The limit stands at four fifths of the bar; a share of it is filled.
-  meter({ value, limit, sense, verdict }) {
-    if (value === null || limit === null || limit <= 0 || value < 0) return "";
-    const share = sense === "<=" ? value / limit : value === 0 ? Infinity : limit / value;
-    const bar = Page.element("span", { class: `meter ${verdict}`, "aria-hidden": "true" });
-    bar.style.setProperty("--share", Math.min(0.8 * share, 1));
-    return bar;
+    Page.byId("remarks").append(Page.remarks("Evidence missing", missing, true), Page.remarks("Notes", asset.notes));
   },
 
   drops(asset) {

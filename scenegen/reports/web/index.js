@@ -11,9 +11,10 @@ const Index = {
     Page.byId("title").textContent = report.name;
     if (report.kind === "verification") Page.byId("funnel-head").textContent = "From files to accepted";
     Index.headline(report, rows);
-    Index.bars("funnel", report.funnel.map(({ step, count }) => ({ label: step, count })));
-    Index.bars("reasons", report.reasons.map(({ reason, count }) => ({ label: reason, count })), 10);
+    Page.bars(Page.byId("funnel"), report.funnel.map(({ step, count }) => ({ label: step, count })));
+    Page.bars(Page.byId("reasons"), report.reasons.map(({ reason, count }) => ({ label: reason, count })), { most: 10, none: "nothing was refused" });
     Index.about(report);
+    SceneTable.start(report.scenes);
     AssetTable.start(rows, report.kind);
     Charts.start(report, rows);
   },
@@ -27,41 +28,15 @@ const Index = {
       ["share", wanted ? `${Math.round((1000 * accepted) / wanted) / 10} %` : "–", ""],
       ...Object.entries(report.totals).map(([status, count]) => [status, count, status]),
     ];
-    Page.byId("headline").append(
-      ...tiles.map(([label, value, kind]) =>
-        Page.element("div", { class: `tile ${kind}` }, Page.element("dt", {}, label), Page.element("dd", {}, typeof value === "number" ? Page.number(value) : value)),
-      ),
-    );
-  },
-
-  // Bars with a number each; those beyond `most` wait behind a button.
-  bars(id, entries, most = Infinity) {
-    const list = Page.byId(id);
-    const largest = Math.max(...entries.map((entry) => entry.count), 1);
-    const made = entries.map(({ label, count }, number) => {
-      const bar = Page.element("span", { class: "bar" });
-      bar.style.setProperty("--share", count / largest);
-      return Page.element("li", { hidden: number >= most },
-        Page.element("span", { class: "label" }, label), Page.element("span", { class: "count" }, Page.number(count)), bar);
-    });
-    if (!made.length) made.push(Page.element("li", { class: "none" }, "nothing was refused"));
-    list.append(...made);
-    if (made.length > most) {
-      const more = Page.element("button", { type: "button", class: "plain" }, `${made.length - most} more`);
-      more.addEventListener("click", () => {
-        for (const item of made) item.hidden = false;
-        more.remove();
-      });
-      list.after(more);
+    if (report.scenes.length) {
+      const sound = report.scenes.filter((scene) => scene.accepted).length;
+      const count = report.scenes.length;
+      tiles.push(["scenes", sound === count ? count : `${sound} of ${count}`, sound === count ? "good" : "FAIL"]);
     }
+    Page.byId("headline").append(...tiles.map(([label, value, kind]) => Page.tile(label, value, kind)));
   },
 
   about(report) {
-    if (report.scenes.length) {
-      Page.byId("scenes").append(
-        Page.element("p", {}, "Scenes: ", report.scenes.map(({ name, state }) => `${name} (${state})`).join(", ")),
-      );
-    }
     for (const [name, version] of Object.entries(report.versions)) {
       Page.byId("versions").append(Page.element("dt", {}, name), Page.element("dd", {}, String(version)));
     }

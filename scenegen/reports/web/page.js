@@ -1,4 +1,4 @@
-// Shared by both pages: elements built from text, never from markup, and numbers for readers.
+// Shared by all pages: elements built from text, never from markup, and numbers for readers.
 "use strict";
 
 const Page = {
@@ -61,6 +61,77 @@ const Page = {
     return `asset.html?id=${encodeURIComponent(id)}`;
   },
 
+  sceneAddress(id) {
+    return `scene.html?id=${encodeURIComponent(id)}`;
+  },
+
+  share(part) {
+    return part === null || part === undefined ? "–" : `${Page.number(100 * part)} %`;
+  },
+
+  // How near a scene came to a limit; a share of null is beyond a limit of nothing.
+  closest({ id, name, engine, share }) {
+    const used = share === null ? "beyond its limit" : `${Page.share(share)} of its limit`;
+    return `${id} ${name}${engine ? ` in ${engine}` : ""}: ${used}`;
+  },
+
+  tile(label, value, kind = "") {
+    const said = typeof value === "number" ? Page.number(value) : value;
+    return Page.element("div", { class: `tile ${kind}` }, Page.element("dt", {}, label), Page.element("dd", {}, said));
+  },
+
+  // Bars with a number each; those beyond `most` wait behind a button.
+  bars(list, entries, { most = Infinity, none = "nothing" } = {}) {
+    const largest = Math.max(...entries.map((entry) => entry.count), 1);
+    const made = entries.map(({ label, count }, number) => {
+      const bar = Page.element("span", { class: "bar" });
+      bar.style.setProperty("--share", count / largest);
+      return Page.element("li", { hidden: number >= most },
+        Page.element("span", { class: "label" }, label), Page.element("span", { class: "count" }, Page.number(count)), bar);
+    });
+    if (!made.length) made.push(Page.element("li", { class: "none" }, none));
+    list.append(...made);
+    if (made.length > most) {
+      const more = Page.element("button", { type: "button", class: "plain" }, `${made.length - most} more`);
+      more.addEventListener("click", () => {
+        for (const item of made) item.hidden = false;
+        more.remove();
+      });
+      list.after(more);
+    }
+  },
+
+  facts(list, pairs) {
+    for (const [name, value] of pairs.filter(([, value]) => value)) {
+      list.append(Page.element("dt", {}, name), Page.element("dd", {}, value));
+    }
+  },
+
+  // Lines behind a heading that opens them; nothing where there are none.
+  remarks(title, lines, open = false) {
+    return lines.length
+      ? Page.element("details", { open }, Page.element("summary", {}, title), Page.element("ul", {}, ...lines.map((line) => Page.element("li", {}, line))))
+      : "";
+  },
+
+  // Neighbours in the order in which a table was left.
+  neighbours(id, memory, address) {
+    const order = Page.recall(memory) ?? [];
+    const place = order.indexOf(id);
+    for (const [name, other] of [["previous", order[place - 1]], ["next", order[place + 1]]]) {
+      const link = Page.byId(name);
+      if (place < 0 || !other) continue;
+      link.hidden = false;
+      link.href = address(other);
+    }
+  },
+
+  // Identifier in the address: it becomes part of a file's name, so nothing but our own names may pass.
+  asked() {
+    const id = new URLSearchParams(location.search).get("id") ?? "";
+    return /^[A-Za-z0-9_]{1,100}$/.test(id) ? id : null;
+  },
+
   // Memory of the table between pages; a browser may forbid it for files, and the page does without.
   remember(key, value) {
     try {
@@ -91,5 +162,8 @@ function scenegenReport(content) {
   Page.data = content;
 }
 function scenegenAsset(content) {
+  Page.data = content;
+}
+function scenegenScene(content) {
   Page.data = content;
 }
