@@ -124,14 +124,16 @@ def _run(path: Path, overrides: list[str], out: Path, dry_run: bool) -> int:
 def _execute(config: RunConfig, out: Path, observer: Observer) -> RunResult:
     """Run on the executor that the configuration names, with one Ray for all chains of the run."""
     how = config.executor
-    with _executor(ExecutorKind(how.kind), how.address, how.workers) as execute:
+    with _executor(ExecutorKind(how.kind), how.address, how.workers, how.machine_wait_s) as execute:
         from scenegen.run import run as run_config
 
         return run_config(config, out, execute, observer)
 
 
 @contextlib.contextmanager
-def _executor(kind: ExecutorKind, address: str | None, workers: int | None) -> Iterator[Execute]:
+def _executor(
+    kind: ExecutorKind, address: str | None, workers: int | None, machine_wait_s: float = 0.0
+) -> Iterator[Execute]:
     """Hold an executor, and the Ray that it needs."""
     if kind == ExecutorKind.SERIAL:
         from scenegen.pipeline.run_serial import run_serial
@@ -141,8 +143,9 @@ def _executor(kind: ExecutorKind, address: str | None, workers: int | None) -> I
     from scenegen.pipeline.ray_session import ray_session
     from scenegen.pipeline.run_ray import run_ray
 
-    with ray_session(address=address, workers=workers):
-        yield functools.partial(run_ray, address=address, workers=workers)
+    how: dict[str, Any] = {"address": address, "workers": workers, "machine_wait_s": machine_wait_s}
+    with ray_session(**how):
+        yield functools.partial(run_ray, **how)
 
 
 @app.command(epilog="Example: scenegen verify model.urdf scans/ --units mm --material beech --out out/verified")

@@ -157,6 +157,12 @@ AnyScene = Annotated[
 ]
 
 
+STAGES = (
+    "generate", "surface", "hulls", "drop_mujoco", "drop_pybullet", "agreement", "certify", "publish", "scene",
+)  # fmt: skip
+"""Stages whose limits a configuration may set: the chain of an asset, and a scene that is settled as one model."""
+
+
 @dataclass(frozen=True)
 class StageLimits:
     """What one stage may take; what is left out keeps its default."""
@@ -181,13 +187,15 @@ class ExecutorConfig:
     address: str | None = None
     """Address of a Ray cluster; None starts a local Ray."""
     workers: Count | None = None
-    """Stage calls at a time; None means one for each core."""
+    """Stage calls at a time; None means one for each core, and as many as fit on a cluster."""
+    machine_wait_s: Annotated[float, Field(ge=0)] = 300.0
+    """Longest wait for a machine that a cluster has to start, or has lost; 0 where it starts none [s]."""
     memory_gib: Annotated[float, Field(gt=0)] | None = None
     """Memory that the run may take [GiB]; a run that is expected to take more is refused before it starts."""
     disk_gib: Annotated[float, Field(gt=0)] | None = None
     """Disk that the run may take [GiB]; the same."""
     stages: dict[str, StageLimits] = field(default_factory=dict)
-    """Limits by stage name."""
+    """Limits by stage name, of `STAGES`."""
 
 
 @dataclass(frozen=True)
@@ -248,6 +256,7 @@ def check_config(data: dict[str, Any], *, source: str) -> RunConfig:
     _name_families(data, source)
     _check_assets(data, source)
     config = read_record(data, RunConfig, source=source)
+    _check_stages(config.executor, source)
     learned = _learned_families(config.generator, source)
     _check_objects(config, learned, source)
     _check_scenes(config, source)
@@ -255,17 +264,7 @@ def check_config(data: dict[str, Any], *, source: str) -> RunConfig:
 
 
 def configure_stages(stages: Sequence[Stage], executor: ExecutorConfig) -> tuple[Stage, ...]:
-    """Return the stages with the limits that the configuration sets.
-
-    Raises:
-        ConfigError: Limits for a stage that the chain does not have.
-    """
-    names = [stage.name for stage in stages]
-    for name in executor.stages:
-        if name not in names:
-            raise ConfigError(
-                f"executor.stages.{name} is not a stage. {nearest(name, names)}Stages: {', '.join(names)}"
-            )
+    """Return the stages with the limits that the configuration sets."""
     return tuple(_limited(stage, executor.stages.get(stage.name, StageLimits())) for stage in stages)
 
 
@@ -282,6 +281,15 @@ def _limited(stage: Stage, limits: StageLimits) -> Stage:
         deadline_s=stage.deadline_s if limits.deadline_s is None else limits.deadline_s,
         memory_bytes=stage.memory_bytes if limits.memory_mib is None else limits.memory_mib * 2**20,
     )
+
+
+def _check_stages(executor: ExecutorConfig, source: str) -> None:
+    """Refuse limits for a stage that no chain has."""
+    for name in executor.stages:
+        if name not in STAGES:
+            raise ConfigError(
+                f"{source}: executor.stages.{name} is not a stage. {nearest(name, STAGES)}Stages: {', '.join(STAGES)}"
+            )
 
 
 def _name_families(data: dict[str, Any], source: str) -> None:

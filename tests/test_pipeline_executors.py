@@ -289,7 +289,7 @@ def test_resources_that_this_machine_lacks(tmp_path, local_ray):
 
     stages = list(chain(tmp_path))
     stages[1] = dataclasses.replace(stages[1], resources=Resources(gpus=64.0))
-    with pytest.raises(ExecutorError, match="a stage asks for 1 CPU, 64 GPU, this machine has 2 CPU"):
+    with pytest.raises(ExecutorError, match="stage square asks for 1 CPU, 64 GPU, this machine has 2 CPU"):
         run_ray(stages, items(1), Store(tmp_path / "s"), observer=SilentObserver())
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from physics.errors import IsolationError
 from physics.isolate import Sandbox
 from scenegen.errors import CorruptRecordError, StageError, StoreError
+from scenegen.pipeline.in_flight import process_name, shown_as
 from scenegen.pipeline.stage import Rejection, Stage, wants_scratch
 from scenegen.pipeline.store import Store
 
@@ -49,7 +50,8 @@ def run_call(root: str, stage: Stage, input_digest: str, scratch: str | None) ->
     record = store.load(input_digest, stage.input_type)
     extra = {} if scratch is None else {"scratch": Path(scratch)}
     wall, cpu = time.perf_counter(), time.process_time()
-    result = function(record, stage.config, **extra)
+    with shown_as(process_name(stage.name, input_digest)):
+        result = function(record, stage.config, **extra)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     if type(result) not in (Rejection, stage.output_type):
         raise StageError(

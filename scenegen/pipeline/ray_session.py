@@ -17,6 +17,8 @@ from scenegen.errors import ExecutorError
 
 CONNECT_SECONDS = 15.0
 """Longest wait for a cluster to answer [s]."""
+MACHINE_WAIT_SECONDS = 300.0
+"""Longest wait for a machine that can hold a stage; a cluster may have to start one [s]."""
 OBJECT_STORE_BYTES = 100 * 2**20
 """Shared memory of a local Ray; only content hashes pass through it [byte]."""
 QUIET = {
@@ -36,15 +38,20 @@ class RaySession:
     """True when it runs on this machine only and was started for us."""
     workers: int | None
     """Stage calls at a time; None on a cluster means as many as fit."""
+    machine_wait_s: float = MACHINE_WAIT_SECONDS
+    """Longest wait for a machine that a cluster has not, or has no more; 0 where it starts none [s]."""
 
 
 @contextlib.contextmanager
-def ray_session(*, address: str | None = None, workers: int | None = None) -> Iterator[RaySession]:
+def ray_session(
+    *, address: str | None = None, workers: int | None = None, machine_wait_s: float = MACHINE_WAIT_SECONDS
+) -> Iterator[RaySession]:
     """Hold a Ray for one run, or use the one that this process has already.
 
     Args:
         address: "auto", "host:port" or "ray://host:port" of a cluster; None starts a local Ray.
         workers: Stage calls at a time; None means one for each core here, and as many as fit on a cluster.
+        machine_wait_s: Longest wait for a machine that a cluster lacks; 0 where it starts none [s].
 
     Raises:
         ExecutorError: The cluster does not answer, or Ray cannot start.
@@ -54,7 +61,7 @@ def ray_session(*, address: str | None = None, workers: int | None = None) -> It
 
     if ray.is_initialized():
         local = address is None
-        yield RaySession(local, (workers or _cores()) if local else workers)
+        yield RaySession(local, (workers or _cores()) if local else workers, machine_wait_s)
         return
     if address is None:
         workers = workers or _cores()
@@ -66,7 +73,7 @@ def ray_session(*, address: str | None = None, workers: int | None = None) -> It
                 _start(workers or 1)
             else:
                 _join(address)
-        yield RaySession(address is None, workers)
+        yield RaySession(address is None, workers, machine_wait_s)
     finally:
         with _interrupts_deferred():
             ray.shutdown()  # ends a local Ray, and only leaves a cluster

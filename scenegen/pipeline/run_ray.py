@@ -5,35 +5,45 @@ not one for each worker and stage; a stage with resources of its own (a GPU) has
 work to whichever actor is free, the item that is furthest down the chain first, and keeps few items open at a time.
 Native code runs in a child process of the actor, which takes crashes, hangs and memory; the driver's own deadline and
 its replacement of dead actors are the outer net.
+
+On a cluster, machines may come and go: what was lost is done again on those that are left, actors are asked for as new
+ones join, and a pool that lost its last machine gets room from the others.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
 import pickle
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 from physics.isolate import START_DEADLINE_S
 from scenegen.errors import ExecutorError, StoreError
-from scenegen.pipeline.attempt import Attempt, Attempter, AttemptKind
+from scenegen.pipeline.attempt import Attempt, AttemptKind
 from scenegen.pipeline.chain import Chain, Ledger, Replace
 from scenegen.pipeline.observer import Observer
-from scenegen.pipeline.ray_session import RaySession, ray_session
+from scenegen.pipeline.ray_pool import Actor, Pool, describe_lack, plan_pools, read_machines, resize_pools
+from scenegen.pipeline.ray_session import MACHINE_WAIT_SECONDS, RaySession, ray_session
+from scenegen.pipeline.ray_worker import Worker
 from scenegen.pipeline.stage import Item, Outcome, Resources, Stage, check_chain, check_items
 from scenegen.pipeline.store import Store
+from scenegen.provenance import code_digest
 
 OPEN_PER_WORKER = 2
 """Items under way for each worker: enough to keep it busy, few enough to finish what was begun [1]."""
 GRACE_SECONDS = 2 * START_DEADLINE_S + 30.0
 """What an actor may take beyond a stage's deadline before it is killed: its child starts and imports first [s]."""
-PLACE_SECONDS = 300.0
-"""Longest wait for the first actor of a pool; a cluster may have to start a machine [s]."""
+START_SECONDS = START_DEADLINE_S + 30.0
+"""What an actor may take to start on a machine that has room for it: it imports first [s]."""
+ROOM_SECONDS = 10.0
+"""How long a pool without any actor waits for one before another pool, which has work, makes room [s]."""
+SPARE_SECONDS = 5.0
+"""How long before a pool that has no work makes room; and how long it then asks for nothing itself [s]."""
+LOOK_SECONDS = 5.0
+"""How often a cluster is asked for its machines [s]."""
 LOSSES = 3
 """Actors that may die in a row, or under one item, before this is held to be no accident [1]."""
 POLL_SECONDS = 1.0
@@ -47,6 +57,7 @@ def run_ray(
     *,
     address: str | None = None,
     workers: int | None = None,
+    machine_wait_s: float = MACHINE_WAIT_SECONDS,
     observer: Observer,
     replace: Replace | None = None,
 ) -> dict[str, Outcome]:
@@ -58,17 +69,22 @@ def run_ray(
         store: Where results are kept; on a cluster a folder that all machines share.
         address: Of a cluster; None starts a local Ray. Ignored where this process holds a Ray already.
         workers: Stage calls at a time.
+        machine_wait_s: Longest wait for a machine that a cluster lacks; 0 where it starts none [s].
         observer: Is told what happens.
         replace: Asked after each item that was closed for another to take its place; see `run_serial`.
 
     Raises:
         StageError: The stages do not fit together, or two items have one name.
         StoreError: The store cannot be written, or another run holds it.
-        ExecutorError: The cluster cannot be reached, cannot place a stage, or does not see the store.
+        ExecutorError: The cluster cannot be reached, lacks what a stage asks for, does not see the store, or runs
+            other code.
     """
     check_chain(tuple(stages))
     check_items(items)
-    with store.locked(), ray_session(address=address, workers=workers) as session:
+    with (
+        store.locked(),
+        ray_session(address=address, workers=workers, machine_wait_s=machine_wait_s) as session,
+    ):
         ledger = Ledger(stages, store, observer, replace)
         observer.chain_begun([stage.name for stage in stages], len(items))
         scheduler = _Scheduler(ledger, items, session)
@@ -79,66 +95,6 @@ def run_ray(
     return ledger.outcomes()
 
 
-class Worker:
-    """An actor: makes attempts, one at a time, in a child process of its own."""
-
-    def __init__(self, root: str, store_name: str, stages: bytes, paths: list[str]):
-        sys.path.extend(path for path in paths if path not in sys.path)
-        self._stages: tuple[Stage, ...] = pickle.loads(stages)  # after the paths: it imports the stages' types
-        self._trouble = ""
-        try:
-            store = Store(root, create=False)
-            self._attempter = Attempter(store)
-            if store.name != store_name:
-                self._trouble = f"{root} holds another store there"
-        except StoreError as error:
-            self._trouble = str(error)
-
-    def ready(self) -> str:
-        """Return what keeps this actor from working, or nothing."""
-        return self._trouble
-
-    def attempt(self, index: int, input_digest: str, fresh: bool) -> Attempt:
-        """Run one stage call."""
-        return self._attempter.attempt(self._stages[index], input_digest, fresh=fresh)
-
-
-@dataclass(eq=False)
-class _Actor:
-    """The driver's view of one actor."""
-
-    handle: Any
-    ref: Any
-    """What it is doing: starting, or a stage call; None while idle."""
-    due: float
-    """When it is given up [s, monotonic]."""
-    chain: Chain | None = None
-    started: bool = False
-
-
-@dataclass(eq=False)
-class _Pool:
-    """Actors with the same resources, and the items that wait for one of them."""
-
-    resources: Resources
-    limit: int
-    """Most actors [1]."""
-    options: dict[str, Any]
-    """Options of the actor in Ray's terms."""
-    actors: list[_Actor] = field(default_factory=list)
-    queue: list[Chain] = field(default_factory=list)
-    losses: int = 0
-    """Actors lost in a row before they were ready."""
-
-    @property
-    def idle(self) -> _Actor | None:
-        return next((actor for actor in self.actors if actor.started and actor.ref is None), None)
-
-    @property
-    def starting(self) -> bool:
-        return any(not actor.started for actor in self.actors)
-
-
 class _Scheduler:
     """One loop: admit items, hand out calls, wait, enter results, enforce deadlines."""
 
@@ -147,14 +103,20 @@ class _Scheduler:
         self.session = session
         self.waiting = deque(enumerate(items))
         self.open: dict[tuple[int, int], Chain] = {}
-        self.losses: dict[tuple[int, int], int] = {}
-        demands = list(dict.fromkeys(stage.resources for stage in ledger.stages))
-        self.pools = {demand: _plan_pool(demand, len(demands), session) for demand in demands}
-        self.bound = OPEN_PER_WORKER * (session.workers or max(pool.limit for pool in self.pools.values()))
+        self.losses: dict[tuple[tuple[int, int], int], int] = {}
+        demands: dict[Resources, list[str]] = {}
+        for stage in ledger.stages:
+            demands.setdefault(stage.resources, []).append(stage.name)
+        self.pools = plan_pools(demands, session)
+        self._looked = time.monotonic()
+        if not session.local:
+            self._say_what_lacks()
 
     def run(self) -> None:
         """Work until every item is closed."""
         while self._admit():
+            self._look()
+            self._make_room()
             self._grow()
             self._hand_out()
             self._collect()
@@ -169,7 +131,8 @@ class _Scheduler:
 
     def _admit(self) -> bool:
         """Open items up to the bound; return whether any is left."""
-        while self.waiting and len(self.open) < self.bound:
+        calls = self.session.workers or max(pool.limit for pool in self.pools.values())
+        while self.waiting and len(self.open) < OPEN_PER_WORKER * calls:
             number, item = self.waiting.popleft()
             self._advance(self.ledger.open(item, (number, 0)))
         return bool(self.open)
@@ -191,33 +154,75 @@ class _Scheduler:
             raise StoreError(attempt.message)
         self._advance(chain, self.ledger.record(chain, attempt))
 
-    def _pool_of(self, chain: Chain) -> _Pool:
+    def _pool_of(self, chain: Chain) -> Pool:
         return self.pools[self.ledger.stages[chain.index].resources]
 
     # ---- actors -----------------------------------------------------------------------------------------------
+
+    def _say_what_lacks(self) -> None:
+        machines = read_machines()
+        for pool in self.pools.values():
+            if machines.hold(pool.resources) == 0:
+                wait = self.session.machine_wait_s
+                self.ledger.observer.noted(f"waiting up to {wait:g} s for a machine: {describe_lack(pool, machines)}")
+
+    def _look(self) -> None:
+        """Follow the machines of a cluster."""
+        now = time.monotonic()
+        if not self.session.local and now > self._looked + LOOK_SECONDS:
+            self._looked = now
+            resize_pools(self.pools.values(), read_machines(), self.session)
+
+    def _starving(self, patience_s: float = SPARE_SECONDS) -> Pool | None:
+        """Return a pool that got no actor although it asked a while ago, and there are machines for it."""
+        latest = time.monotonic() - patience_s
+        waits = ((pool.starving_since(), pool) for pool in self.pools.values() if pool.fits)
+        return next((pool for since, pool in waits if since is not None and since < latest), None)
+
+    def _make_room(self) -> None:
+        """End an idle actor where another pool cannot get its first: machines were lost, or others took them all."""
+        starving = None if self.session.local else self._starving()
+        if starving is None:
+            return
+        others = [pool for pool in self.pools.values() if pool is not starving and pool.started]
+        for pool in others:
+            for actor in [actor for actor in pool.actors if not actor.started]:
+                self._drop(pool, actor)  # it would take the room that is being made
+        patient = self._starving(ROOM_SECONDS) is None
+        givers = [pool for pool in others if pool.idle is not None and not (pool.queue and patient)]
+        if givers:
+            giver = max(givers, key=lambda pool: pool.started)
+            assert giver.idle is not None  # by the line above
+            self._drop(giver, giver.idle)
+            giver.resting = time.monotonic() + SPARE_SECONDS
 
     def _grow(self) -> None:
         """Start actors where items wait; the first one of every pool at once, so that none keeps another out."""
         if not any(pool.queue for pool in self.pools.values()):
             return
+        starving, now = self._starving(), time.monotonic()
         for pool in self.pools.values():
-            short = len(pool.queue) > sum(actor.ref is None or not actor.started for actor in pool.actors)
-            if not pool.actors or (
-                short and len(pool.actors) < pool.limit and (self.session.local or not pool.starting)
-            ):
+            if now < pool.resting:
+                continue
+            if not pool.actors:
                 pool.actors.append(self._start(pool))
+            elif starving is None:
+                wanted = min(pool.short, pool.limit - len(pool.actors))
+                # Here one at a time, as each start takes a core; on a cluster all at once.
+                for _ in range(min(wanted, 1) if self.session.local else wanted):
+                    pool.actors.append(self._start(pool))
 
-    def _start(self, pool: _Pool) -> _Actor:
+    def _start(self, pool: Pool) -> Actor:
         import ray
 
-        store = self.ledger.store
+        store, now = self.ledger.store, time.monotonic()
         actor_class: Any = ray.remote(Worker)
         handle = actor_class.options(max_restarts=0, max_task_retries=0, **pool.options).remote(
-            str(store.root), store.name, pickle.dumps(self.ledger.stages), list(sys.path)
+            str(store.root), store.name, code_digest(), pickle.dumps(self.ledger.stages), list(sys.path)
         )
-        return _Actor(handle, handle.ready.remote(), time.monotonic() + PLACE_SECONDS)
+        return Actor(handle, handle.ready.remote(), now, now + max(START_SECONDS, self.session.machine_wait_s))
 
-    def _drop(self, pool: _Pool, actor: _Actor) -> None:
+    def _drop(self, pool: Pool, actor: Actor) -> None:
         import ray
         from ray.exceptions import RayError
 
@@ -243,7 +248,7 @@ class _Scheduler:
             actor.due = time.monotonic() + stage.deadline_s + GRACE_SECONDS
             actor.ref = actor.handle.attempt.remote(chain.index, chain.digest, chain.failures > 0)
 
-    def _fits(self, pool: _Pool) -> bool:
+    def _fits(self, pool: Pool) -> bool:
         """Return whether one more call keeps within the workers of this machine."""
         if self.session.workers is None:
             return True
@@ -269,13 +274,15 @@ class _Scheduler:
             elif now > actor.due:
                 self._give_up(pool, actor)
 
-    def _finish(self, pool: _Pool, actor: _Actor) -> None:
+    def _finish(self, pool: Pool, actor: Actor) -> None:
         import ray
-        from ray.exceptions import RayActorError
+        from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, RayActorError, WorkerCrashedError
 
         try:
             answer: Any = ray.get(actor.ref)
-        except RayActorError as error:
+        except (RayActorError, NodeDiedError, WorkerCrashedError, OutOfMemoryError, ObjectLostError) as error:
+            if getattr(error, "actor_init_failed", False):
+                raise ExecutorError(f"a worker cannot start: {error}") from error
             self._lose(pool, actor, str(error))
             return
         chain, actor.ref, actor.chain = actor.chain, None, None
@@ -283,77 +290,46 @@ class _Scheduler:
             self._enter(chain, answer)
             return
         if answer:
-            raise ExecutorError(
-                f"a worker cannot see the store: {answer}. On a cluster --out must be a folder that all machines share"
-            )
+            raise ExecutorError(answer)
         actor.started, pool.losses = True, 0
 
-    def _lose(self, pool: _Pool, actor: _Actor, message: str) -> None:
+    def _lose(self, pool: Pool, actor: Actor, message: str) -> None:
         """Replace a dead actor. Native code dies in the actor's child, so that the item is rarely to blame."""
         self._drop(pool, actor)
         if actor.chain is None:
-            pool.losses += 1
+            if actor.begun < pool.last_loss:
+                return  # lost together with one that was counted, as where a machine dies
+            pool.losses, pool.last_loss = pool.losses + 1, time.monotonic()
             if pool.losses >= LOSSES:
-                raise ExecutorError(f"{pool.losses} workers died in a row before they could start: {message}")
+                raise ExecutorError(f"workers died {pool.losses} times in a row before they could start: {message}")
             return
         chain = actor.chain
-        self.losses[chain.place] = losses = self.losses.get(chain.place, 0) + 1
-        self.ledger.observer.noted(f"{chain.item.id}: lost its worker: {message.splitlines()[0] if message else ''}")
+        if self.ledger.store.find(self.ledger.stages[chain.index], chain.digest) is not None:
+            self._enter(chain, Attempt(AttemptKind.STORED))  # it died after its work was done
+            return
+        where = (chain.place, chain.index)
+        self.losses[where] = losses = self.losses.get(where, 0) + 1
+        self.ledger.observer.noted(f"{chain.item.id}: lost its worker: {_headline(message)}")
         if losses < LOSSES:
             pool.queue.append(chain)
         else:
             self._enter(chain, Attempt(AttemptKind.FAILED, f"{losses} workers died under it; the last: {message}"))
 
-    def _give_up(self, pool: _Pool, actor: _Actor) -> None:
-        """Kill an actor that its own deadline did not stop."""
-        import ray
-
-        if actor.chain is None:
-            raise ExecutorError(
-                f"no worker with {_describe(pool.resources)} could be placed within {PLACE_SECONDS:g} s; "
-                f"the cluster has {_describe_all(ray.cluster_resources())}. Lower executor.stages.<name>.cpus or "
-                "gpus, or add machines"
-            )
+    def _give_up(self, pool: Pool, actor: Actor) -> None:
+        """Kill an actor that its own deadline did not stop, or that no machine could take."""
         self._drop(pool, actor)
-        self._enter(actor.chain, Attempt(AttemptKind.FAILED, "the worker did not answer by its deadline; killed"))
+        if actor.chain is not None:
+            self._enter(actor.chain, Attempt(AttemptKind.FAILED, "the worker did not answer by its deadline; killed"))
+            return
+        if not pool.started:
+            raise ExecutorError(describe_lack(pool, read_machines(), actor.due - actor.begun))
+        # Others are at work; a machine that went away and did not come back holds up none of them.
+        pool.resting = time.monotonic() + max(START_SECONDS, self.session.machine_wait_s)
 
 
 def _urgency(chain: Chain) -> tuple[int, tuple[int, int]]:
     return (-chain.index, chain.place)
 
 
-def _plan_pool(resources: Resources, pool_count: int, session: RaySession) -> _Pool:
-    """Return a pool that the machine, or the cluster, can hold.
-
-    Raises:
-        ExecutorError: A local Ray lacks what the resources ask for.
-    """
-    import ray
-
-    available = ray.cluster_resources()
-    demand = {"CPU": resources.cpus, "GPU": resources.gpus, **dict(resources.custom)}
-    fits = [math.floor(available.get(name, 0.0) / amount) for name, amount in demand.items() if amount > 0]
-    if session.local:
-        # The scheduler itself counts cores: an actor holds a share, so that the pools of all stages fit side by side.
-        demand["CPU"] = min(1.0, math.floor(1e4 / pool_count) / 1e4) if resources.cpus else 0.0
-        others = [n for n in demand if n != "CPU" and demand[n] > available.get(n, 0.0)]
-        if others:
-            raise ExecutorError(
-                f"a stage asks for {_describe(resources)}, this machine has {_describe_all(available)}. "
-                "Lower executor.stages.<name>, or join a cluster with --address"
-            )
-        fits = [math.floor(available[n] / a) for n, a in demand.items() if n != "CPU" and a > 0]
-        limit = min([session.workers or 1, *fits])
-    else:
-        limit = min([session.workers, *fits]) if session.workers else min(fits, default=1)
-    options = {"num_cpus": demand.pop("CPU"), "num_gpus": demand.pop("GPU"), "resources": demand}
-    return _Pool(resources, max(1, limit), options)
-
-
-def _describe(resources: Resources) -> str:
-    return _describe_all({"CPU": resources.cpus, "GPU": resources.gpus, **dict(resources.custom)})
-
-
-def _describe_all(amounts: Mapping[str, float]) -> str:
-    shown = {name: amount for name, amount in sorted(amounts.items()) if ":" not in name and "memory" not in name}
-    return ", ".join(f"{amount:g} {name}" for name, amount in shown.items())
+def _headline(message: str) -> str:
+    return next((line.strip() for line in message.splitlines() if line.strip()), "no message")
