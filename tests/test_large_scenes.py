@@ -148,7 +148,7 @@ def test_furniture_does_not_overlap():
         (TableFarmConfig(tables=2), "raise options.tables"),
         (TableFarmConfig(objects_per_table=3, tables=300), "raise options.tables to 334"),
         (ApartmentConfig(rooms=2), "raise options.rooms"),
-        (PileConfig(piles=3), "at most 120"),
+        (PileConfig(piles=3), "at most 60"),
     ],
 )
 def test_more_objects_than_fit_are_refused(options, words):

@@ -266,8 +266,8 @@ class ApartmentConfig:
 class PileConfig:
     """Heaps poured into pits: all objects of one lean on each other."""
 
-    objects_per_pile: int = 40
-    """Objects in one heap [1]; to judge one costs as the square of this: minutes for 40, an hour for 300."""
+    objects_per_pile: int = 20
+    """Objects in one heap [1]; to judge it costs as the square of this."""
     piles: int | None = None
     """Heaps in all [1]; as many as the objects need when not given."""
     pit: BinSize = field(default_factory=lambda: BinSize(length=0.5, width=0.5, depth=0.5, wall=0.03))
