@@ -26,7 +26,6 @@ from scenegen.errors import ConfigError, SceneError
 from scenegen.large.options import (
     ApartmentConfig,
     FloorClutterConfig,
-    PileConfig,
     TableFarmConfig,
     ToteGridConfig,
     WarehouseConfig,
@@ -142,15 +141,7 @@ class ApartmentScene(LargeSceneConfig):
     options: ApartmentConfig = field(default_factory=ApartmentConfig)
 
 
-@dataclass(frozen=True, kw_only=True)
-class PileScene(LargeSceneConfig):
-    """Heaps poured into pits."""
-
-    layout: Literal["pile"]
-    options: PileConfig = field(default_factory=PileConfig)
-
-
-AnyLargeScene = WarehouseScene | ToteGridScene | FloorClutterScene | TableFarmScene | ApartmentScene | PileScene
+AnyLargeScene = WarehouseScene | ToteGridScene | FloorClutterScene | TableFarmScene | ApartmentScene
 AnyScene = Annotated[
     TabletopScene | BinScene | ShelfScene | AnyLargeScene,
     Field(discriminator="layout"),

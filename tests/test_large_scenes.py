@@ -27,7 +27,6 @@ from scenegen.large.options import (
     ApartmentConfig,
     FloorClutterConfig,
     MixConfig,
-    PileConfig,
     ShareConfig,
     TableFarmConfig,
     ToteGridConfig,
@@ -48,7 +47,6 @@ LAYOUTS = {
     "floor_clutter": FloorClutterConfig(),
     "table_farm": TableFarmConfig(),
     "apartment": ApartmentConfig(),
-    "pile": PileConfig(),
 }
 
 
@@ -148,7 +146,6 @@ def test_furniture_does_not_overlap():
         (TableFarmConfig(tables=2), "raise options.tables"),
         (TableFarmConfig(objects_per_table=3, tables=300), "raise options.tables to 334"),
         (ApartmentConfig(rooms=2), "raise options.rooms"),
-        (PileConfig(piles=3), "at most 60"),
     ],
 )
 def test_more_objects_than_fit_are_refused(options, words):
@@ -191,7 +188,6 @@ def test_impossible_shares_are_refused(fields):
         ("layout: warehouse, objects: 50, options: {mix: {familys: {}}}", "Did you mean 'families'"),
         ("layout: warehouse, objects: 500, options: {bays: 0}", "raise options.bays to"),
         ("layout: warehouse, objects: 50, options: {bays_per_row: 0}", "expected >= 1"),
-        ("layout: pile, objects: 50, options: {density: 2}", "which no heap settles at"),
         ("layout: apartment, objects: 50, options: {room: {door: 4}}", "does not fit into walls"),
         ("layout: apartment, objects: 50, options: {fill: 0}", "expected within"),
         ("layout: table_farm, objects: 50, options: {shares: {poured: 0.5}}", "tables have no bins"),

@@ -13,12 +13,10 @@ from scenegen.large.options import (
     ApartmentConfig,
     FloorClutterConfig,
     LargeLayoutConfig,
-    PileConfig,
     TableFarmConfig,
     ToteGridConfig,
     WarehouseConfig,
 )
-from scenegen.large.pile import plan_pile
 from scenegen.large.table_farm import plan_table_farm
 from scenegen.large.tote_grid import plan_tote_grid
 from scenegen.large.warehouse import plan_warehouse
@@ -29,7 +27,6 @@ PLANNERS: dict[type, Callable[[Any, int, Demand, float], FloorPlan]] = {
     FloorClutterConfig: plan_floor_clutter,
     TableFarmConfig: plan_table_farm,
     ApartmentConfig: plan_apartment,
-    PileConfig: plan_pile,
 }
 """Planner of each layout: (options, objects, demand, packing) -> floor."""
 

@@ -262,41 +262,4 @@ class ApartmentConfig:
         return Needs(BARE_FLOOR, stacks=False, pours=False)
 
 
-@dataclass(frozen=True)
-class PileConfig:
-    """Heaps poured into pits: all objects of one lean on each other."""
-
-    objects_per_pile: int = 20
-    """Objects in one heap [1]; to judge it costs as the square of this."""
-    piles: int | None = None
-    """Heaps in all [1]; as many as the objects need when not given."""
-    pit: BinSize = field(default_factory=lambda: BinSize(length=0.5, width=0.5, depth=0.5, wall=0.03))
-    """Inner sizes of a pit; a heap that needs more gets a wider one."""
-    density: float = 1.0
-    """How full a pit is, over what loose heaps reach [1]."""
-    material: str = "plywood"
-    """Material of the pits."""
-    gap: float = 0.5
-    """Distance between pits [m]."""
-    mix: MixConfig = field(default_factory=MixConfig)
-
-    def __post_init__(self) -> None:
-        if self.objects_per_pile < 1:
-            raise SceneError(f"objects_per_pile is {self.objects_per_pile}, expected >= 1")
-        if not 0 < self.density <= DENSEST:
-            raise SceneError(
-                f"density is {self.density}, which no heap settles at; expected more than 0 and at most {DENSEST:g}"
-            )
-
-    @property
-    def needs(self) -> Needs:
-        """What is put where."""
-        return Needs(None, stacks=False, pours=True)
-
-
-DENSEST = 1.35
-"""Largest density of a pile: loose irregular stones fill 0.55 of a container, `LargeConfig.packing` is 0.4 [1]."""
-
-LargeLayoutConfig = (
-    WarehouseConfig | ToteGridConfig | FloorClutterConfig | TableFarmConfig | ApartmentConfig | PileConfig
-)
+LargeLayoutConfig = WarehouseConfig | ToteGridConfig | FloorClutterConfig | TableFarmConfig | ApartmentConfig
