@@ -15,7 +15,7 @@ from scenegen.assets.package import asset_folder, publish_asset, stage_asset
 from scenegen.errors import SceneError
 from scenegen.large.apartment import plan_apartment
 from scenegen.large.boards import find_boards, largest_rectangle
-from scenegen.large.carry import Load, put_on
+from scenegen.large.carry import Load, Pool, put_on
 from scenegen.large.demand import Demand
 from scenegen.large.options import ApartmentConfig, MixConfig
 from scenegen.large.pool import shell_points
@@ -72,6 +72,10 @@ def test_what_has_no_level_face_has_no_board():
     assert find_boards(known(make_asset("ball", solids.sphere(0.2).mesh, "oak"))) == ()
 
 
+def only(asset):
+    return Pool((asset,), np.ones(1))
+
+
 # ---- objects on boards ------------------------------------------------------------------------------------------
 
 
@@ -80,8 +84,8 @@ def test_objects_stand_on_the_board_apart_from_each_other():
         "piece", known(bench()), Pose.from_axis_angle(np.array([0, 0, 1.0]), 0.7, np.array([3, 1, 0.0]))
     )
     rng, brick = np.random.default_rng(0), known(plain_assets()[0])
-    first = put_on(carrier, ["a", "b"], [], lambda: brick, rng, PlaceConfig())
-    more = put_on(carrier, ["c"], first, lambda: brick, rng, PlaceConfig())
+    first = put_on(carrier, ["a", "b"], [], only(brick), rng, PlaceConfig())
+    more = put_on(carrier, ["c"], first, only(brick), rng, PlaceConfig())
     home = carrier.X_WB.inverse()
     points = [home.compose(one.X_WB).apply(shell_points(one.asset)) for one in (*first, *more)]
     assert all(p[:, 2].min() == pytest.approx(0.43, abs=1e-3) for p in points)
@@ -97,7 +101,7 @@ def test_a_full_board_says_how_many_it_holds():
             carrier,
             Load("piece", 200).names,
             [],
-            lambda: known(plain_assets()[0]),
+            only(known(plain_assets()[0])),
             np.random.default_rng(0),
             PlaceConfig(tries=20),
         )

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float64
 
+from physics.pose import Pose
 from scenegen.errors import SceneError
 from scenegen.large.boards import find_boards
 from scenegen.large.pool import shell_points
 from scenegen.scenes.place import NoRoomError, PlaceConfig, place_at_rest
 from scenegen.scenes.scene import SceneAsset, SceneObject
+from scenegen.scenes.supports import Region
 
-DRAWS = 12
-"""Assets that are tried for one place before the furniture counts as full [1]."""
+DRAWS = 6
+"""Assets that are drawn, and then the smallest that are tried, before furniture counts as full [1]."""
 
 MOST_TILT = float(np.deg2rad(0.5))
 """Furniture that leans more than this has tipped, if only against a wall [rad]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Assets that may stand on furniture."""
+
+    assets: tuple[SceneAsset, ...]
+    weights: Float64[np.ndarray, "A"]
+    """Probability of each [1]."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +69,7 @@ def put_on(
     carrier: SceneObject,
     names: Sequence[str],
     kept: Sequence[SceneObject],
-    draw: Callable[[], SceneAsset],
+    pool: Pool,
     rng: np.random.Generator,
     config: PlaceConfig,
 ) -> list[SceneObject]:
@@ -67,7 +79,7 @@ def put_on(
         carrier: The furniture, upright.
         names: Names of the new objects.
         kept: What stands on it already.
-        draw: Draws an asset.
+        pool: What is drawn from.
         rng: Draws rest poses, headings and places.
         config: Gaps and patience.
 
@@ -79,20 +91,34 @@ def put_on(
     obstacles = [home.compose(one.X_WB).apply(shell_points(one.asset)) for one in kept]
     placed: list[SceneObject] = []
     for name in names:
-        for _ in range(DRAWS):
-            asset = draw()
-            try:
-                (X_CB,) = place_at_rest(
-                    [(asset.model, asset.rest_poses)], boards, rng=rng, config=config, obstacles=obstacles
-                )
-            except NoRoomError:
-                continue
-            placed.append(SceneObject(name, asset, carrier.X_WB.compose(X_CB)))
-            obstacles.append(X_CB.apply(shell_points(asset)))
-            break
-        else:
+        found = _find_place(boards, obstacles, pool, rng, config)
+        if found is None:
             raise SceneError(
                 f"{carrier.name} ({carrier.asset.model.name}): {len(kept) + len(names)} objects were to stand on it, "
                 f"{len(kept) + len(placed)} found room; lower options.objects_per_furniture, or mix.largest"
             )
+        asset, X_CB = found
+        placed.append(SceneObject(name, asset, carrier.X_WB.compose(X_CB)))
+        obstacles.append(X_CB.apply(shell_points(asset)))
     return placed
+
+
+def _find_place(
+    boards: Sequence[Region],
+    obstacles: Sequence[np.ndarray],
+    pool: Pool,
+    rng: np.random.Generator,
+    config: PlaceConfig,
+) -> tuple[SceneAsset, Pose] | None:
+    """Return an asset and its place in the frame of the furniture; the smallest are tried where no drawn one fits."""
+    drawn = [pool.assets[int(number)] for number in rng.choice(len(pool.assets), size=DRAWS, p=pool.weights)]
+    smallest = sorted(pool.assets, key=lambda asset: (asset.model.root.size, asset.asset_id))[:DRAWS]
+    for asset in (*drawn, *smallest):
+        try:
+            (X_CB,) = place_at_rest(
+                [(asset.model, asset.rest_poses)], boards, rng=rng, config=config, obstacles=obstacles
+            )
+        except NoRoomError:
+            continue
+        return asset, X_CB
+    return None

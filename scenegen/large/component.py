@@ -12,10 +12,11 @@ from physics.check import Check
 from physics.drop_mujoco import open_mujoco
 from physics.errors import EngineError
 from physics.materials import find_material
-from scenegen.large.carry import Load, find_fallen, put_on
+from scenegen.errors import SceneError
+from scenegen.large.carry import Load, Pool, find_fallen, put_on
 from scenegen.large.fill import Member
 from scenegen.large.floor import Fixture, Job
-from scenegen.large.hold import HoldConfig, draw_carried
+from scenegen.large.hold import HoldConfig
 from scenegen.large.pool import read_asset
 from scenegen.large.pour import at_rest, draw_load, pour
 from scenegen.large.witness import Witness, verify_in_both
@@ -79,7 +80,10 @@ def hold_component(request: ComponentRequest, config: HoldConfig) -> HeldCompone
                 request.pour, container.placement(config.models), objects, config, rng, lost=reasons, first=number == 0
             )
         elif request.loads:
-            objects, reasons = _load(request, objects, config, rng, lost=reasons), {}
+            try:
+                objects, reasons = _load(request, objects, config, rng, lost=reasons), {}
+            except SceneError as error:
+                return Rejection("component", "no room on furniture", np.nan, None, "", str(error))
         if not reasons:
             objects, reasons, evidence = _hold_still(request, objects, config)
             if evidence is not None:
@@ -111,13 +115,14 @@ def _load(
 
     Where the furniture itself was lost, all that it carries is.
     """
+    pool = Pool(tuple(read_asset(config.root, folder) for folder in config.carried), config.carried_weights)
     known = {one.name: one for one in objects}
     placed = [_object(member, config) for member in request.members]
     home = {one.name: one for one in placed}
     for load in request.loads:
         stays = [] if load.carrier in lost else [known[name] for name in load.names if name in known.keys() - set(lost)]
         missing = [name for name in load.names if name not in {one.name for one in stays}]
-        fresh = put_on(home[load.carrier], missing, stays, lambda: draw_carried(config, rng), rng, config.place)
+        fresh = put_on(home[load.carrier], missing, stays, pool, rng, config.place)
         placed += sorted([*stays, *fresh], key=lambda one: one.name)
     return placed
 

@@ -62,11 +62,6 @@ def draw_poured(config: HoldConfig, rng: np.random.Generator, room: float = np.i
     return read_asset(config.root, config.poured[int(rng.choice(len(weights), p=weights / weights.sum()))])
 
 
-def draw_carried(config: HoldConfig, rng: np.random.Generator) -> SceneAsset:
-    """Return an asset that is to stand on furniture."""
-    return read_asset(config.root, config.carried[int(rng.choice(len(config.carried), p=config.carried_weights))])
-
-
 def top_of(one: SceneObject) -> float:
     """Return the height of an object's highest point [m]."""
     return float(one.X_WB.apply(shell_points(one.asset))[:, 2].max())
