@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -166,6 +167,7 @@ def main() -> int:
     finally:
         nodes.close()
         disk.close()
+        shutil.rmtree(root, ignore_errors=True)
     report(hits, misses, found, driver.starts)
     least = min(arguments.faults // len(faults.kinds), EACH)
     enough = len(hits) == arguments.faults and min(faults.count.values()) >= least
