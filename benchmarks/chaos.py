@@ -125,6 +125,8 @@ def report(hits: list[Fault], misses: list[str], found: Comparison, restarts: in
         f"{found.lost} lost, {found.doubled} doubled, {found.changed} changed; {found.recomputed} results computed "
         "again because their files were damaged"
     )
+    for what in found.twice:
+        print(f"  computed twice: {what}")
 
 
 def main() -> int:

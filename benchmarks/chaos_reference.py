@@ -91,6 +91,8 @@ class Comparison:
     """Objects compared [1]."""
     recomputed: int
     """Results computed again because stored files were damaged, as they should be [1]."""
+    twice: tuple[str, ...] = ()
+    """What was computed twice without a fault to blame: item, stage and how often more."""
 
     @property
     def clean(self) -> bool:
@@ -123,16 +125,17 @@ def compare(reference: Path, out: Path, config: Path, overrides: Iterable[str], 
         doubled=len(found.keys() - wanted.keys())
         + len(came.keys() - ends.keys())
         + sum(count > 1 for count in assets.values())
-        + sum(count for item, count in twice.items() if item not in damaged),
+        + sum(count for (item, _), count in twice.items() if item not in damaged),
         changed=sum(found[path] != digest for path, digest in wanted.items() if path in found) + rotten,
         files=len(wanted),
         objects=len(ends),
-        recomputed=sum(count for item, count in twice.items() if item in damaged),
+        recomputed=sum(count for (item, _), count in twice.items() if item in damaged),
+        twice=tuple(f"{item} {stage} {count}" for (item, stage), count in sorted(twice.items()) if item not in damaged),
     )
 
 
-def computed_twice(out: Path, config: Path, overrides: list[str]) -> Counter[str]:
-    """Return how many results of each item were computed more than once, by the append-only ledger of the store."""
+def computed_twice(out: Path, config: Path, overrides: list[str]) -> Counter[tuple[str, str]]:
+    """Return how many results of each item and stage were computed more than once, by the append-only ledger of the store."""
     # A line that was cut off when the disk was full has no whole key.
     keys = Counter(re.findall(r'"key":"([0-9a-f]{64})"', (out / STORE / LEDGER).read_text()))
     run, store = load_config(config, overrides), Store(out / STORE)
@@ -141,13 +144,13 @@ def computed_twice(out: Path, config: Path, overrides: list[str]) -> Counter[str
     for trail in read_trails(out):
         digest = trail.request
         for stage in stages:
-            owners[stage_key(stage, digest)] = trail.item
+            owners[stage_key(stage, digest)] = (trail.item, stage.name)
             digest = trail.records.get(stage.name, "")
             if not digest:
                 break
-    twice: Counter[str] = Counter()
+    twice: Counter[tuple[str, str]] = Counter()
     for key, count in keys.items():
-        twice[owners.get(key, "floors or scene")] += count - 1
+        twice[owners.get(key, ("floors or scene", key[:6]))] += count - 1
     return +twice
 
 
