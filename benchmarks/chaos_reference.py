@@ -135,7 +135,7 @@ def compare(reference: Path, out: Path, config: Path, overrides: Iterable[str], 
 
 
 def computed_twice(out: Path, config: Path, overrides: list[str]) -> Counter[tuple[str, str]]:
-    """Return how many results of each item and stage were computed more than once, by the append-only ledger of the store."""
+    """Return by item and stage how many results were computed more than once, by the ledger of the store."""
     # A line that was cut off when the disk was full has no whole key.
     keys = Counter(re.findall(r'"key":"([0-9a-f]{64})"', (out / STORE / LEDGER).read_text()))
     run, store = load_config(config, overrides), Store(out / STORE)
