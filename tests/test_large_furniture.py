@@ -1,5 +1,7 @@
 """Furniture that carries objects: boards read off hulls, objects on them, and what happens when it tips."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,7 +18,9 @@ from scenegen.errors import SceneError
 from scenegen.large.apartment import plan_apartment
 from scenegen.large.boards import find_boards, largest_rectangle
 from scenegen.large.carry import Load, Pool, put_on
+from scenegen.large.component import ComponentRequest, HeldComponent, hold_component
 from scenegen.large.demand import Demand
+from scenegen.large.hold import HoldConfig
 from scenegen.large.options import ApartmentConfig, MixConfig
 from scenegen.large.pool import shell_points
 from scenegen.large.publish import verdict_of
@@ -163,3 +167,18 @@ def test_an_apartment_without_furniture_is_refused(tmp_path):
     folders = write_assets(tmp_path)
     refused = compose(tmp_path, folders, 12, options=SMALL, layout="apartment")
     assert isinstance(refused, Rejection) and "no certified asset is of table, shelf" in refused.message
+
+
+def test_furniture_that_is_judged_again_still_has_to_carry(flat):
+    root, _, scene = flat
+    members = [member for member in scene.members if member.name.startswith("room_0000_in_000")]
+    (carrier, first, *_), load = members, Load("room_0000_in_000", len(members) - 1)
+    assert carrier.name == load.carrier and load.objects > 0
+    hold = HoldConfig(str(root), {})
+    box = np.array([[-9.0, -9.0, -1.0], [9.0, 9.0, 3.0]])
+    request = ComponentRequest("again", 0, tuple(members), (), box, loads=(load,), loaded=True)
+    held = hold_component(request, hold)
+    assert isinstance(held, HeldComponent) and held.loads == (load,)
+    beside = replace(first, X_WB=Pose(carrier.X_WB.position + np.array([2.0, 0.0, 0.1]), first.X_WB.quaternion))
+    fallen = hold_component(replace(request, members=(carrier, beside, *members[2:])), hold)
+    assert isinstance(fallen, Rejection) and f"fell off {carrier.name}" in fallen.message

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 from scipy.spatial import ConvexHull
 
+from scenegen.large.demand import OPEN_AIR
 from scenegen.scenes.scene import SceneAsset
 from scenegen.scenes.supports import Region
 
@@ -21,8 +22,6 @@ LEAST_SIDE = 0.1
 """Shortest side of a board that is used [m]."""
 LEAST_HEIGHT = 0.08
 """Least free height above a board [m]."""
-OPEN_AIR = 2.0
-"""Free height above the topmost board [m]."""
 
 
 @functools.cache

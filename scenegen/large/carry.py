@@ -54,13 +54,14 @@ def find_fallen(loads: Sequence[Load], objects: Sequence[SceneObject]) -> dict[s
     for load in loads:
         carrier = known[load.carrier]
         tilt = float(np.arccos(np.clip(carrier.X_WB.rotation[2, 2], -1, 1)))
-        if tilt > MOST_TILT:
+        if not tilt <= MOST_TILT:  # negated, so that what is no number has tipped
             fallen[load.carrier] = f"tipped by {np.rad2deg(tilt):.3g} degrees"
         home, bounds = carrier.X_WB.inverse(), carrier.asset.model.root.bounds
         lowest = find_boards(carrier.asset)[0].centre[2]
         for name in load.names:
             com = home.compose(known[name].X_WB).apply(known[name].asset.model.root.inertial.com)
-            if com[2] < lowest or (com[:2] < bounds[0, :2]).any() or (com[:2] > bounds[1, :2]).any():
+            over = (com[:2] >= bounds[0, :2]).all() and (com[:2] <= bounds[1, :2]).all()
+            if not (over and com[2] >= lowest):
                 fallen[name] = f"fell off {load.carrier}"
     return fallen
 

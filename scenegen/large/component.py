@@ -45,7 +45,14 @@ class ComponentRequest:
     relax: bool = True
     """False to judge the members as they are."""
     loads: tuple[Load, ...] = ()
-    """What some of the members are to carry."""
+    """What some of the members carry."""
+    loaded: bool = False
+    """Whether what they carry is among the members; else it is drawn and put on them."""
+
+    @property
+    def draws(self) -> bool:
+        """Whether objects are drawn, so that others can take the place of those that fail."""
+        return self.pour is not None or bool(self.loads and not self.loaded)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +70,8 @@ class HeldComponent:
     """What was taken out and why."""
     escaped: bool
     """True when an object left the request's box: the component must be judged again in a larger one."""
+    loads: tuple[Load, ...] = ()
+    """What some of the members carry."""
 
 
 def hold_component(request: ComponentRequest, config: HoldConfig) -> HeldComponent | Rejection:
@@ -79,7 +88,7 @@ def hold_component(request: ComponentRequest, config: HoldConfig) -> HeldCompone
             objects, reasons = pour(
                 request.pour, container.placement(config.models), objects, config, rng, lost=reasons, first=number == 0
             )
-        elif request.loads:
+        elif request.draws:
             try:
                 objects, reasons = _load(request, objects, config, rng, lost=reasons), {}
             except SceneError as error:
@@ -89,7 +98,7 @@ def hold_component(request: ComponentRequest, config: HoldConfig) -> HeldCompone
             if evidence is not None:
                 return _held(request, objects, evidence, replaced)
         replaced += [f"{name}: {reason}" for name, reason in sorted(reasons.items())]
-        if request.pour is None and not request.loads:
+        if not request.draws:
             break
     worst = "; ".join(replaced[-3:])
     carriers = sorted({load.carrier for load in request.loads} & set(reasons))
@@ -136,7 +145,9 @@ def _held(
     members = tuple(Member(one.name, one.asset.folder, one.X_WB) for one in objects)
     swept = evidence.swept
     escaped = bool((swept[:, 0] < request.box[0]).any() or (swept[:, 1] > request.box[1]).any())
-    return HeldComponent(request.name, members, swept, evidence.contacts, evidence.checks, tuple(replaced), escaped)
+    return HeldComponent(
+        request.name, members, swept, evidence.contacts, evidence.checks, tuple(replaced), escaped, request.loads
+    )
 
 
 def _object(member: Member, config: HoldConfig) -> SceneObject:

@@ -21,7 +21,7 @@ from scenegen.large.floor import Fixture, FloorPlan, Job
 from scenegen.large.hold import HoldConfig
 from scenegen.large.layouts import plan_floor
 from scenegen.large.near import BoxIndex, candidate_pairs, join
-from scenegen.large.options import BARE_FLOOR, ApartmentConfig, LargeLayoutConfig, MixConfig
+from scenegen.large.options import BARE_FLOOR, LargeLayoutConfig, MixConfig
 from scenegen.large.pool import choose_assets, read_asset, shell_points, shell_volume, weigh_assets
 from scenegen.large.reach import Reach, may_touch, reach_at
 from scenegen.large.stances import AssetStances, Stance, StanceConfig, StanceRequest
@@ -211,7 +211,7 @@ class _Composer:
         needs = options.needs
         poured = choose_assets(self._assets, mix, mix.largest_poured) if needs.pours else ()
         standing = self._standing(mix) if needs.support else ()
-        furniture = choose_furniture(self._assets, options.furniture) if isinstance(options, ApartmentConfig) else ()
+        furniture = choose_furniture(self._assets, needs.furniture) if needs.furniture else ()
         demand = measure_demand(standing, poured, furniture, self.config.place.gap)
         floor = plan_floor(options, self.plan.objects, demand, packing=self.config.packing)
         check_size(floor, [*standing, *poured, *furniture])
@@ -225,11 +225,8 @@ class _Composer:
         boxes = [one.bounds(floor.models) for one in self._fixtures]
         self._index = BoxIndex(np.array(boxes).reshape(-1, 2, 3))
         alone = self._stances(standing, mix) if standing else None
-        groups = self._fill(
-            floor,
-            alone,
-            self._stances(furniture, options.furniture, upright=True) if isinstance(options, ApartmentConfig) else None,
-        )
+        upright = self._stances(furniture, needs.furniture, upright=True) if needs.furniture else None
+        groups = self._fill(floor, alone, upright)
         held = self._begin(floor, groups)
         self._merge(held)
         sampled = self._sample(held)
@@ -317,8 +314,9 @@ class _Composer:
                 return
             requests = []
             for names in clusters:
-                members = [member for name in names for member in self._release(held, name)]
-                requests.append(self._request(sorted(members, key=lambda one: one.name), suffix="_merged"))
+                loads = tuple(load for name in names if name in held.components for load in held.components[name].loads)
+                members = sorted((one for name in names for one in self._release(held, name)), key=lambda one: one.name)
+                requests.append(replace(self._request(members, suffix="_merged"), loads=loads, loaded=True))
                 held.merged.append(f"{requests[-1].name}: {' and '.join(names)}")
                 self._observer.noted(f"{self.plan.name}: merged {held.merged[-1]}")
             self._enter(held, requests)

@@ -21,6 +21,8 @@ class Needs:
     """Whether it has stacks."""
     pours: bool
     """Whether objects are poured."""
+    furniture: MixConfig | None = None
+    """Which assets carry objects; None where none do."""
 
 
 @dataclass(frozen=True)
@@ -259,7 +261,7 @@ class ApartmentConfig:
     @property
     def needs(self) -> Needs:
         """What is put where."""
-        return Needs(BARE_FLOOR, stacks=False, pours=False)
+        return Needs(BARE_FLOOR, stacks=False, pours=False, furniture=self.furniture)
 
 
 LargeLayoutConfig = WarehouseConfig | ToteGridConfig | FloorClutterConfig | TableFarmConfig | ApartmentConfig

@@ -108,10 +108,11 @@ def _pour_layer(
 
 
 def find_crust(objects: Sequence[SceneObject], region: Region) -> list[SceneObject]:
-    """Return the objects of a heap that something from above could come to touch; never too few.
+    """Return the objects of a heap that something from above is likely to touch.
 
     Seen from above, the box of each object covers some cells of a lattice. An object whose top is below the lowest of
-    the highest tops of all cells is out of reach, but for objects so slim that they slip between: by `CRUST` of depth.
+    the highest tops of all cells, by more than `CRUST`, is taken to be out of reach. One that is touched all the same
+    overlaps what was poured; the component is judged with all of them there and free, so that this is seen.
     """
     if not objects:
         return []
