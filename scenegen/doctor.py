@@ -344,11 +344,9 @@ def probe_numerics() -> str:
 
     _expect(torch.cuda.is_available(), "no CUDA device")
     checks = list(check_numerics(torch.device("cuda")))
-    wrong = [
-        f"{check.name}: off by {check.error:.2g} (limit {check.limit:.0e})" for check in checks if not check.passed
-    ]
+    wrong = [f"{check.name}: {check.finding}" for check in checks if not check.passed]
     _expect(not wrong, f"{len(wrong)} of {len(checks)} comparisons fail: {'; '.join(wrong)}")
-    closest = max(checks, key=lambda check: check.error / check.limit)
+    closest = max((check for check in checks if check.limit > 0), key=lambda check: check.error / check.limit)
     return f"{len(checks)} comparisons hold; closest to its limit: {closest.name}, {closest.error:.1g}"
 
 
