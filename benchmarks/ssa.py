@@ -5,7 +5,12 @@ columns time a whole layer, from features to features: projections, and for SSA 
 branches and the gate; the full layer calls `scaled_dot_product_attention`. Times are the least of several runs that
 alternate between both, so that a busy machine disturbs both alike; `--clock cpu` counts processor time instead.
 
-    python benchmarks/ssa.py [--tokens 4096 8192 16384 32768 65536] [--heads 6] [--kv-heads 1] [--threads 2]
+On CUDA both layers are in bfloat16, the full one by FlashAttention and nothing else, times are medians by CUDA events,
+and the parts of the SSA layer are timed at the most tokens. Lists that all layers share are made beforehand. `--memory`
+adds the memory of the stage-2 network of the `large` preset at the tokens of 512^3 and 1024^3.
+
+    python benchmarks/ssa.py [--devices cpu] [--tokens 4096 8192 16384 32768 65536] [--heads 6] [--kv-heads 1]
+    python benchmarks/ssa.py --devices cuda [--tokens 2048 ... 131072] [--heads 32] [--kv-heads 2] [--memory]
 """
 
 from __future__ import annotations
@@ -16,8 +21,8 @@ import time
 from collections.abc import Callable
 
 import torch
+from ssa_tokens import features, torus_cells
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from generators.ssa.attention import FullAttention, SpatialSparseAttention
 from generators.ssa.blocks import Layouts
@@ -26,34 +31,11 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 COLUMNS = ("device", "tokens", "blocks", "direction", "SSA ms", "full ms", "full / SSA")
 
 
-def torus_cells(tokens: int) -> Tensor:
-    """Return about `tokens` cells (0, i, j, k) whose centres lie within half a cell diagonal of a torus."""
-    low, high = 16, 512
-    while high - low > 1:
-        side = (low + high) // 2
-        low, high = (low, side) if len(_torus(side)) > tokens else (side, high)
-    near = min((_torus(low), _torus(high)), key=lambda cells: abs(len(cells) - tokens))
-    return torch.cat([near.new_zeros(len(near), 1), near], dim=1)
-
-
-def _torus(side: int) -> Tensor:
-    centre = torch.arange(side) - (side - 1) / 2
-    ring = (centre[:, None].square() + centre.square()).sqrt() - 0.3 * side
-    distance = (ring.square()[..., None] + centre.square()).sqrt() - 0.15 * side
-    return (distance.abs() < math.sqrt(3) / 2).nonzero().int()
-
-
-def features(coords: Tensor, width: int) -> Tensor:
-    """Return sines and cosines of the coordinates with some noise (N, width), as the tokens of a network have.
-
-    Noise alone would make selection prefer blocks of one or two tokens, whose mean is largest, and so seem too cheap.
-    """
-    frequency = 2 ** torch.linspace(0, -5, width // 6, device=coords.device)
-    phase = (coords[:, 1:, None] * frequency).flatten(1)
-    waves = F.pad(torch.cat([phase.sin(), phase.cos()], dim=1), (0, width - 6 * (width // 6)))
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(waves.shape, generator=generator).to(coords.device)
-    return F.layer_norm(waves + 0.3 * noise, (width,))
+DEFAULTS = {
+    "cpu": {"tokens": [4096, 8192, 16384, 32768, 65536], "heads": 6, "kv_heads": 1, "full_up_to": 16384},
+    "cuda": {"tokens": [2**power for power in range(11, 18) if power != 12], "heads": 32, "kv_heads": 2}
+    | {"full_up_to": 2**17},
+}
 
 
 def least_times(layers: dict[str, nn.Module], x: Tensor, layouts: Layouts, *, runs: int, clock: Callable[[], float]):
@@ -61,20 +43,14 @@ def least_times(layers: dict[str, nn.Module], x: Tensor, layouts: Layouts, *, ru
     least = {name: (math.inf, math.inf) for name in layers}
     for run in range(runs + 1):
         for name, layer in layers.items():
-            begin = _now(x, clock)
+            begin = clock()
             loss = layer(x, layouts).sum()
-            middle = _now(x, clock)
+            middle = clock()
             loss.backward()
-            forward, backward = middle - begin, _now(x, clock) - middle
+            forward, backward = middle - begin, clock() - middle
             if run:
                 least[name] = (min(least[name][0], forward), min(least[name][1], backward))
     return least
-
-
-def _now(x: Tensor, clock: Callable[[], float]) -> float:
-    if x.device.type == "cuda":
-        torch.cuda.synchronize()
-    return clock()
 
 
 def growth(tokens: list[int], seconds: list[float]) -> float:
@@ -84,8 +60,9 @@ def growth(tokens: list[int], seconds: list[float]) -> float:
     return float((x * y).sum() / x.square().sum())
 
 
-def measure(device: str, options: argparse.Namespace) -> None:
-    """Print the rows of one device, and the exponents."""
+def measure(options: argparse.Namespace, device: str = "cpu") -> None:
+    """Print the rows of the CPU, and the exponents."""
+    print("| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|", flush=True)
     width = 32 * options.heads
     torch.manual_seed(0)
     ssa = SpatialSparseAttention(width, options.heads, options.kv_heads, options.block, options.top_k, shifted=True).to(
@@ -116,24 +93,39 @@ def measure(device: str, options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Print the table, on the CPU and on CUDA where there is one."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tokens", type=int, nargs="+", default=[4096, 8192, 16384, 32768, 65536])
-    parser.add_argument("--full-up-to", type=int, default=16384, help="most tokens at which full attention is timed")
-    parser.add_argument("--heads", type=int, default=6, help="heads of 32 channels")
-    parser.add_argument("--kv-heads", type=int, default=1)
+    """Print the tables, of CUDA where there is such a device, and else of the CPU."""
+    parser = argparse.ArgumentParser(description="Time of Spatial Sparse Attention against full attention.")
+    parser.add_argument("--devices", choices=("cpu", "cuda", "both"), help="CUDA where there is one")
+    parser.add_argument("--tokens", type=int, nargs="+")
+    parser.add_argument("--full-up-to", type=int, help="most tokens at which full attention is timed")
+    parser.add_argument("--heads", type=int, help="heads of 32 channels")
+    parser.add_argument("--kv-heads", type=int)
     parser.add_argument("--block", type=int, default=8)
     parser.add_argument("--top-k", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=3, help="on the CPU; on CUDA as many as fit into 2 s")
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    heads = f"{options.heads} heads of 32, {options.kv_heads} key-value"
-    print(f"{heads}, block {options.block}, top-k {options.top_k}, float32, {options.threads} threads, {options.clock}")
-    print("| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|", flush=True)
-    for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
-        measure(device, options)
+    parser.add_argument("--memory", action="store_true", help="memory of the large network, on CUDA")
+    given = vars(parser.parse_args())
+    torch.set_num_threads(given["threads"])
+    devices = given["devices"] or ("cuda" if torch.cuda.is_available() else "cpu")
+    for device in ("cpu", "cuda") if devices == "both" else (devices,):
+        chosen = DEFAULTS[device] | {name: value for name, value in given.items() if value is not None}
+        options = argparse.Namespace(**chosen)
+        sizes = (
+            f"{options.heads} heads of 32, {options.kv_heads} key-value, block {options.block}, top-k {options.top_k}"
+        )
+        if device == "cpu":
+            print(f"{sizes}, float32, {options.threads} threads, {options.clock}")
+            measure(options)
+            continue
+        from ssa_cuda import measure_layers, measure_memory, measure_parts
+
+        print(f"{sizes}, bfloat16, {torch.cuda.get_device_name(0)}, torch {torch.__version__}")
+        measure_layers(options)
+        measure_parts(options)
+        if options.memory:
+            measure_memory()
 
 
 if __name__ == "__main__":
