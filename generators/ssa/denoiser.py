@@ -21,6 +21,7 @@ from generators.ssa.packing import Packing
 from generators.ssa.presets import Preset
 from generators.ssa.sparse_conv import Rulebook
 from generators.ssa.sparse_tensor import SparseTensor
+from generators.ssa.spread import spread
 from generators.ssa.transformer import Attention
 from generators.ssa.trunk import Trunk
 from generators.ssa.vae_layers import ResidualConv, zeroed
@@ -93,10 +94,10 @@ class LatentDenoiser(nn.Module):
         packing, time = tokens.packing, self.time(t)
         sample = x_t.coords[:, 0].long()
         known = torch.cat([x_t.features, coarse.to(x_t.features.dtype)[:, None]], dim=1)
-        near = self.before(x_t.with_features(self.enter(known) + time.index_select(0, sample)), tokens.rulebook)
+        near = self.before(x_t.with_features(self.enter(known) + spread(time, sample)), tokens.rulebook)
         far = self.trunk(packing.pack(near.features), packing.coords, tokens.layouts, t, condition)
         h = self.after(near.with_features(near.features + packing.unpack(far)), tokens.rulebook)
-        shift, scale = self.modulation(time).index_select(0, sample).chunk(2, dim=1)
+        shift, scale = spread(self.modulation(time), sample).chunk(2, dim=1)
         return self.leave(self.norm(h.features) * (1 + scale) + shift)
 
     def tokens(self, x: SparseTensor) -> Tokens:

@@ -52,17 +52,19 @@ class Rulebook:
             raise VolumeError(f"kernel is {kernel} cells, an odd side is needed")
         SparseTensor(coords, coords, batch_size).check()
         keys, count, half = cell_keys(coords), len(coords), kernel // 2
-        neighbours = torch.full((count, kernel**3), count, dtype=torch.int32, device=coords.device)
+        # One row more takes what is not there: counting what is would wait for a GPU.
+        neighbours = torch.full((count + 1, kernel**3), count, dtype=torch.int32, device=coords.device)
         rows = torch.arange(count, dtype=torch.int32, device=coords.device)
         centre = kernel**3 // 2
-        neighbours[:, centre] = rows
+        neighbours[:count, centre] = rows
         # Half of the offsets are searched; the other half is their mirror: a sees b exactly when b sees a.
         for index in range(centre):
             offset = (index // kernel**2 - half, index // kernel % kernel - half, index % kernel - half)
             seen, found = _neighbour(coords, keys, offset)
-            neighbours[:, index] = torch.where(found, seen, count)
-            neighbours[seen[found].long(), -1 - index] = rows[found]
-        return cls(neighbours, kernel)
+            seen = torch.where(found, seen, count)
+            neighbours[:count, index] = seen
+            neighbours[:, -1 - index].index_copy_(0, seen.long(), rows)
+        return cls(neighbours[:count], kernel)
 
 
 def _neighbour(

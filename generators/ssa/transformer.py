@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from generators.errors import ParameterError, VolumeError
 from generators.ssa.attention import FullAttention, SpatialSparseAttention
 from generators.ssa.blocks import Layouts
+from generators.ssa.spread import spread
 
 Attention = Literal["ssa", "window", "full"]
 
@@ -61,9 +62,7 @@ class TransformerBlock(nn.Module):
             return x + self.mlp(self.norm_mlp(x))
         if modulation.shape[1:] != (6 * self.width,):
             raise VolumeError(f"modulation is {tuple(modulation.shape)}, expected (B, {6 * self.width})")
-        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = (
-            (modulation + self.offset).index_select(0, sample).chunk(6, dim=1)
-        )
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = spread(modulation + self.offset, sample).chunk(6, dim=1)
         x = x + gate_a * self.attention(self.norm_attention(x) * (1 + scale_a) + shift_a, layouts)
         return x + gate_m * self.mlp(self.norm_mlp(x) * (1 + scale_m) + shift_m)
 

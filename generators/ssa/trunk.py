@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from generators.ssa.blocks import Layouts
 from generators.ssa.condition import Condition, ConditionEmbedding, TimeEmbedding
+from generators.ssa.spread import spread
 from generators.ssa.transformer import Attention, TransformerBlock
 
 
@@ -76,7 +77,7 @@ class Trunk(nn.Module):
         x = self.enter(tokens) + place_waves(coords, self.width).to(tokens.dtype)
         for block in self.blocks:
             x = block(x, layouts, modulation, sample)
-        shift, scale = self.last_modulation(signal).index_select(0, sample).chunk(2, dim=1)
+        shift, scale = spread(self.last_modulation(signal), sample).chunk(2, dim=1)
         return self.leave(self.norm(x) * (1 + scale) + shift)
 
 
