@@ -141,14 +141,18 @@ class _Packed:
 
     def shard(self) -> Shard:
         resolution = self.nodes.shape[1]
-        coords = [np.argwhere(np.unpackbits(held, axis=2, count=resolution)).astype(np.int16) for held in self.nodes]
+        flat = [np.flatnonzero(np.unpackbits(held, axis=2, count=resolution).view(bool)) for held in self.nodes]
+        places = np.concatenate(flat).astype(np.int32)
+        coords = np.empty((len(places), 3), dtype=np.int16)
+        for axis in (2, 1, 0):
+            places, coords[:, axis] = np.divmod(places, np.int32(resolution))
         steps = np.cumsum(self.values, dtype=np.int8)
-        if sum(map(len, coords)) != len(steps):
-            raise ValueError(f"{sum(map(len, coords))} nodes, {len(steps)} values")
+        if len(coords) != len(steps):
+            raise ValueError(f"{len(coords)} nodes, {len(steps)} values")
         return Shard(
-            np.concatenate(coords),
+            coords,
             ((steps.astype(np.float16) + np.float16(0.5)) / VALUE_STEPS).astype(np.float16),
-            np.cumsum([0, *map(len, coords)], dtype=np.int64),
+            np.cumsum([0, *map(len, flat)], dtype=np.int64),
             self.family,
             self.extents,
             self.voxel_size,

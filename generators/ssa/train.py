@@ -109,17 +109,17 @@ def train(
         done = run.complete(structure, observe)
         if not done or only == "structure":
             return Trained(done, None)
-    bands = [Bands.of(split, device) for split in (train_split, test_split)]
+    bands = Bands.of(train_split, device), Bands.of(test_split, device)
     vae = VaeTraining(model.vae, config.vae, model.preset, *bands)
     done = run.autoencoder(vae, observe)
     if not done or only == "vae":
         return Trained(done, None)
-    latents = [
+    latents, unseen = [
         Latents(*run.latents(model.vae, band, name, encoded), asked, structures)
         for band, name, (structures, asked) in zip(bands, ("train", "test"), (learned, tested), strict=True)
     ]
-    mean, std = latent_statistics(latents[0])
-    denoiser = DenoiserTraining(model.denoiser, config.denoiser, *latents, mean, std)
+    mean, std = latent_statistics(latents)
+    denoiser = DenoiserTraining(model.denoiser, config.denoiser, latents, unseen, mean, std)
     done = run.complete(denoiser, observe)
     if not done or only == "denoiser":
         return Trained(done, None)

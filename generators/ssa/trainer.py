@@ -183,7 +183,8 @@ class Trainer:
         decay = min(self.phase.config.ema, (1 + self.step) / (10 + self.step))
         own, average = self.phase.module.state_dict(), self.average.state_dict()
         moving = [name for name, value in average.items() if value.is_floating_point()]
-        torch._foreach_lerp_([average[name] for name in moving], [own[name] for name in moving], 1 - decay)
+        mine = [own[name] for name in moving]
+        torch._foreach_lerp_([average[name] for name in moving], mine, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
         for name in average.keys() - set(moving):
             average[name].copy_(own[name])
 
