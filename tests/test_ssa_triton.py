@@ -7,7 +7,8 @@ import torch
 from ssa_attention_cases import CASES, assert_near, cells, layer, lists_of, random, run
 
 from generators.errors import BackendError, VolumeError
-from generators.ssa.attention import folded_attention, segment_attention
+from generators.ssa import attention
+from generators.ssa.attention import choose_backend, folded_attention, segment_attention
 from generators.ssa.blocks import Layouts, Segments
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -31,7 +32,10 @@ def gradients(
 
 
 def lists_on_device(rows: list) -> Segments:
-    made = lists_of(rows)
+    return to_device(lists_of(rows))
+
+
+def to_device(made: Segments) -> Segments:
     return Segments(*(x.to(DEVICE) for x in (made.starts, made.ends, made.offsets, made.ranges)))
 
 
@@ -79,12 +83,59 @@ def test_rows_of_a_range_may_be_shared_among_programs(monkeypatch: pytest.Monkey
     """Shares are summed in order: the same gradients, and equal bytes each time."""
     from generators.ssa import attention_triton
 
-    rows, sizes = [[(0, 30)]] * 70 + [[(30, 41)]] * 9, {"heads": 2, "kv_heads": 1, "width": 32}
+    rows, sizes = [[(0, 30)]] * 70 + [[(30, 131)]] * 9, {"heads": 2, "kv_heads": 1, "width": 32}
     expected = gradients("ref", torch.float64, rows, **sizes)
     monkeypatch.setattr(attention_triton, "SHARE", 16)
     made = gradients("triton", torch.float32, rows, **sizes)
     assert_near(made, expected, 1e-5)
     assert all(torch.equal(a, b) for a, b in zip(made, gradients("triton", torch.float32, rows, **sizes), strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("top_k", [1, 5, 40, 300])
+@pytest.mark.parametrize("in_registers", [True, False])
+def test_the_best_keys_are_those_of_a_sort_whatever_the_scores(
+    dtype: torch.dtype, top_k: int, in_registers: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many scores are equal: three keys of whole numbers, over and over; some rows have fewer keys than are wanted."""
+    from generators.ssa import attention_triton
+
+    if not in_registers:
+        monkeypatch.setattr(attention_triton, "COLUMNS", 0)
+    monkeypatch.setattr(attention_triton, "SCORES", 4096)  # in several runs of rows
+    bounds = torch.tensor([0, 2, 8, 201])
+    segments = Segments.single(bounds[:-1], bounds[1:], torch.arange(60) % 3)
+    k = random(3, 32).round()[torch.randint(0, 3, (201,), generator=torch.Generator().manual_seed(3))]
+    q = random(60, 3, 32, seed=1).round().to(DEVICE, dtype)
+    k, on_device = k.to(DEVICE, dtype), to_device(segments)
+    best = folded_attention(q, k, k, on_device, top_k=top_k, backend="triton")[2].cpu()
+    shares = [(q.cpu().double() @ k.cpu().double().T)[row] / 32**0.5 for row in range(60)]
+    for row, mine in enumerate(best):
+        first, end = int(bounds[row % 3]), int(bounds[row % 3 + 1])
+        share = shares[row][:, first:end].softmax(dim=1).sum(dim=0).float()
+        order = torch.sort(share, descending=True, stable=True).indices[:top_k].sort().values + first
+        assert mine.tolist() == [*order.tolist(), *[-1] * (top_k - len(order))]
+
+
+@pytest.mark.parametrize("top_k", [2, 5])
+def test_lists_that_are_full_need_no_counting(top_k: int) -> None:
+    """The same lists as counted ones, where the fewest blocks of a sample are as many as are chosen."""
+    layouts = Layouts.of(cells(40, 90, side=8), 2, 4)
+    assert layouts.fewest_blocks == 8
+    chosen = torch.arange(top_k).expand(260, -1).contiguous()
+    full, counted = layouts.selection(chosen, 2), layouts.window(2, shifted=False).selected(chosen)
+    for name in ("starts", "ends", "offsets", "ranges"):
+        assert torch.equal(getattr(full, name), getattr(counted, name))
+
+
+def test_automatic_is_triton_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        assert choose_backend("auto", "cuda", dtype) == "triton"
+        assert choose_backend("auto", "cpu", dtype) == "tiles"
+    assert choose_backend("auto", "cuda", torch.float64) == "tiles"
+    assert choose_backend("ref", "cuda", torch.float32) == "ref"
+    monkeypatch.setattr(attention, "triton_installed", lambda: False)
+    assert choose_backend("auto", "cuda", torch.float32) == "tiles"
 
 
 def test_what_the_kernels_cannot_do_is_refused() -> None:

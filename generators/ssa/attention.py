@@ -7,6 +7,7 @@ compression found most relevant, the window sees the neighbourhood. All three ar
 from __future__ import annotations
 
 import os
+from functools import cache
 from importlib.util import find_spec
 from typing import Literal
 
@@ -42,11 +43,13 @@ def segment_attention(
         k: Keys.
         v: Values.
         segments: Lists for N rows, the same for all heads.
-        backend: `ref` forms the N x M mask; `tiles` never does, on any device; `triton` needs CUDA; `auto` is `tiles`.
+        backend: `ref` forms the N x M mask; `tiles` never does, on any device; `triton` needs CUDA, keeps half
+            precision, and takes ranges that do not overlap; `auto` is `triton` on CUDA where it is installed and the
+            type is not float64, and else `tiles`.
 
     Raises:
-        VolumeError: shapes do not match, or a row has no keys.
-        BackendError: there is no such backend.
+        VolumeError: shapes do not match, a row has no keys, or Triton is given overlapping ranges.
+        BackendError: there is no such backend, or it does not run here.
     """
     (rows, heads, width), (keys, kv_heads, _) = q.shape, k.shape
     if heads % kv_heads or k.shape != v.shape or k.shape[2] != width:
@@ -73,24 +76,42 @@ def folded_attention(
     among equals, -1 where a row has fewer keys. It takes no gradient. Half precision is computed in single, but for the
     operands of Triton's matrix products.
     """
-    if backend not in BACKENDS:
-        raise BackendError(f"attention backend '{backend}' does not exist, choose one of {', '.join(BACKENDS)}")
-    if top_k and backend != "ref" and len(segments.ranges) != len(q):
+    chosen = choose_backend(backend, q.device.type, q.dtype)
+    if top_k and chosen != "ref" and len(segments.ranges) != len(q):
         raise VolumeError("the best keys are found among one range per row")
-    if backend == "triton":
+    if chosen == "triton":
         return _on_triton(q, k, v, segments, top_k)
     dtype = torch.promote_types(q.dtype, torch.float32)
     with torch.autocast(q.device.type, enabled=False):
         q, k, v = q.to(dtype), k.to(dtype) * q.shape[2] ** -0.5, v.to(dtype)  # keys are fewer than queries
-        if backend == "ref":
+        if chosen == "ref":
             return reference_attention(q, k, v, segments, top_k=top_k)
         slabs = segments.tiles(q.shape[1], q.shape[2])
         return TiledAttention.apply(q, k, v, slabs, top_k)  # pyright: ignore[reportReturnType]
 
 
+def choose_backend(backend: Backend, device: str, dtype: torch.dtype) -> Backend:
+    """Return the backend that will run.
+
+    Raises:
+        BackendError: there is no such backend.
+    """
+    if backend not in BACKENDS:
+        raise BackendError(f"attention backend '{backend}' does not exist, choose one of {', '.join(BACKENDS)}")
+    if backend != "auto":
+        return backend
+    return "triton" if device == "cuda" and dtype != torch.float64 and triton_installed() else "tiles"
+
+
+@cache
+def triton_installed() -> bool:
+    """Whether the package triton can be imported."""
+    return find_spec("triton") is not None
+
+
 def _on_triton(q: Tensor, k: Tensor, v: Tensor, segments: Segments, top_k: int) -> tuple[Tensor, Tensor, Tensor]:
     """Run the kernels of `attention_triton`; without autocast, and with exact products in single precision."""
-    if find_spec("triton") is None:
+    if not triton_installed():
         raise BackendError("attention backend 'triton' needs the package triton; install it, or use 'auto'")
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
     if not (q.is_cuda or interpreted) or q.dtype == torch.float64:
@@ -153,7 +174,8 @@ class BlockCompression(nn.Module):
         """Return the mean of every block; `x` is in block order. Summed in single precision at least."""
         h = F.silu(self.mix(x))
         sizes = layout.starts.diff()
-        total = torch.segment_reduce(h.to(torch.promote_types(h.dtype, torch.float32)), "sum", lengths=sizes, axis=0)
+        single = h.to(torch.promote_types(h.dtype, torch.float32))
+        total = torch.segment_reduce(single, "sum", lengths=sizes, axis=0, unsafe=True)  # its checks wait for a GPU
         return (total / sizes[:, None]).to(x.dtype)
 
 

@@ -35,20 +35,26 @@ class Segments:
     """Range of each list entry."""
     plans: dict[tuple[int, int], tuple[Tiles, ...]] = field(default_factory=dict)
     """Tiles by heads that share a key and their width, made when first needed."""
-    groups: dict[int, Any] = field(default_factory=dict)
-    """What the kernels of `attention_triton` need, likewise."""
+    groups: dict[tuple[int, int], Any] = field(default_factory=dict)
+    """What the kernels of `attention_triton` need, likewise; see `key_groups`."""
+    key_tiles: dict[int, Any] = field(default_factory=dict)
+    """What they need of the ranges alone; lists of the same ranges share it."""
 
     @classmethod
     def single(cls, starts: Int64[Tensor, "S"], ends: Int64[Tensor, "S"], ranges: Int64[Tensor, "R"]) -> Segments:
         """One range per query row."""
         return cls(starts, ends, torch.arange(len(ranges) + 1, device=ranges.device), ranges)
 
-    @classmethod
-    def selected(cls, starts: Int64[Tensor, "S"], ends: Int64[Tensor, "S"], chosen: Int64[Tensor, "R K"]) -> Segments:
-        """Up to K ranges per query row, -1 where a row has fewer."""
-        valid = chosen >= 0
-        counts = valid.sum(dim=1)
-        return cls(starts, ends, torch.cat([counts.new_zeros(1), counts.cumsum(0)]), chosen[valid])
+    def selected(self, chosen: Int64[Tensor, "R K"], *, full: bool = False) -> Segments:
+        """Up to K of these ranges per query row, -1 where a row has fewer; none has where the lists are `full`."""
+        if full:  # nothing need be counted, so nothing waits for a GPU
+            offsets = chosen.shape[1] * torch.arange(len(chosen) + 1, device=chosen.device)
+            ranges = chosen.reshape(-1)
+        else:
+            valid = chosen >= 0
+            counts = valid.sum(dim=1)
+            offsets, ranges = torch.cat([counts.new_zeros(1), counts.cumsum(0)]), chosen[valid]
+        return Segments(self.starts, self.ends, offsets, ranges, key_tiles=self.key_tiles)
 
     def check(self, keys: int) -> Segments:
         """Return self, or raise `VolumeError` where a range is empty or a row has no range; for tests and callers."""
@@ -220,11 +226,18 @@ class Layouts:
             self.lists["everything", kv_heads] = segments
         return self.lists["everything", kv_heads]
 
+    @cached_property
+    def fewest_blocks(self) -> int:
+        """Fewest blocks of a sample [1]."""
+        return int(self.plain.sample_blocks.diff().min())
+
     def selection(self, chosen: Int64[Tensor, "R K"], kv_heads: int) -> Segments:
-        """Row h * N + position attends to the tokens of its chosen blocks, given as h * blocks + block, or -1."""
-        starts, tokens = self.plain.starts, len(self.plain.order)
-        head = tokens * torch.arange(kv_heads, device=starts.device)[:, None]
-        return Segments.selected((starts[:-1] + head).reshape(-1), (starts[1:] + head).reshape(-1), chosen)
+        """Row h * N + position attends to the tokens of its chosen blocks, given as h * blocks + block, or -1.
+
+        Each row chooses as many blocks as its sample has, up to K.
+        """
+        blocks = self.window(kv_heads, shifted=False)  # its ranges are the blocks of all heads
+        return blocks.selected(chosen, full=self.fewest_blocks >= chosen.shape[1])
 
     def window(self, kv_heads: int, *, shifted: bool) -> Segments:
         """Every token attends to its window; keys in the order of the plain or the shifted layout."""
