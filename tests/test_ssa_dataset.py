@@ -12,7 +12,7 @@ from generators.sdf import box, sphere
 from generators.ssa.dataset import DatasetConfig, MeshClass, make_dataset
 from generators.ssa.field_sampling import lattice_surface, sample_mesh, sample_solid
 from generators.ssa.presets import BAND, COARSE_REACH, FILL
-from generators.ssa.shards import load_dataset, read_shard
+from generators.ssa.shards import COARSE_STEPS, VALUE_STEPS, Shard, load_dataset, read_shard, write_shard
 from physics import truth as solids
 from physics.mesh import Mesh
 from physics.mesh_io import read_mesh, write_obj
@@ -85,6 +85,21 @@ def test_equal_bytes_for_any_number_of_processes_and_after_a_stop(tmp_path):
     assert make_dataset(SMALL, tmp_path / "alone").index == alone
     assert (tmp_path / "alone" / "train-00000.npz").stat().st_mtime_ns == kept  # not made again
     assert make_dataset(SMALL, tmp_path / "two", workers=2).index == alone
+
+
+def test_a_shard_is_read_back_as_it_was_written_and_no_sign_is_lost(tmp_path):
+    fields = [sample_solid([one.distance], one.bounds, **LATTICE) for one in (ball(0.05)[0], box((0.1, 0.06, 0.03)))]
+    shard = Shard.of(fields, [1, 0])
+    digest = write_shard(shard, tmp_path / "a.npz", resolution=64)
+    assert write_shard(shard, tmp_path / "b.npz", resolution=64) == digest
+    read = read_shard(tmp_path / "a.npz", digest)
+    for name in Shard.__dataclass_fields__:
+        np.testing.assert_array_equal(getattr(read, name), getattr(shard, name), err_msg=name)
+    exact = np.concatenate([field.values for field in fields])
+    assert np.abs(shard.values - exact).max() <= 0.5 / VALUE_STEPS + 1e-6
+    assert ((shard.values < 0) == (exact < 0)).all() and np.abs(shard.values).max() < BAND
+    coarse = np.stack([field.coarse for field in fields])
+    assert np.abs(shard.coarse - coarse).max() <= 0.5 / COARSE_STEPS + 1e-6
 
 
 def test_splits_are_disjoint_and_the_held_out_region_is_not_in_training(tmp_path):

@@ -27,11 +27,14 @@ from generators.ssa.model import LearnedModel
 from generators.ssa.presets import COARSE_REACH, PRESETS
 from generators.ssa.sparse_tensor import SparseTensor
 from generators.ssa.structure import (
+    StructureDenoiser,
     active_cells,
     compand,
+    depth_to_space,
     distance_at,
     expand_distance,
     patchify,
+    space_to_depth,
     structure_of,
     unpatchify,
 )
@@ -151,14 +154,36 @@ def test_patches_and_structure_round_trip() -> None:
     x = torch.randn(2, 2, 8, 8, 8)
     assert torch.equal(unpatchify(patchify(x, 2), 2, 8, 2), x)
     assert patchify(x, 2).shape == (2 * 4**3, 16)
-    cells = (torch.rand(2, 8, 8, 8, generator=torch.Generator().manual_seed(1)) > 0.8).nonzero().int()
-    data = structure_of(cells, 9 * torch.ones(2, 8, 8, 8))
+    active = torch.rand(2, 8, 8, 8, generator=torch.Generator().manual_seed(1)) > 0.8
+    cells = active.nonzero().int()
+    data = structure_of(active, 9 * torch.ones(2, 8, 8, 8))
     assert torch.equal(active_cells(data), cells)
     assert data[:, 1].max() == pytest.approx(1) and COARSE_REACH > 1
     ramp = torch.arange(8.0).expand(2, 8, 8, 8) - 3
     wanted = (cells[:, 3] - 3.0).clamp(max=COARSE_REACH)
     assert torch.equal(distance_at(cells, ramp), wanted)
-    torch.testing.assert_close(distance_at(cells, expand_distance(structure_of(cells, ramp)[:, 1])), wanted)
+    torch.testing.assert_close(distance_at(cells, expand_distance(structure_of(active, ramp)[:, 1])), wanted)
+
+
+def test_cubes_of_cells_become_channels_and_back() -> None:
+    x = torch.randn(2, 8, 8, 8, 3)
+    assert torch.equal(depth_to_space(space_to_depth(x)), x)
+    assert torch.equal(space_to_depth(x)[1, 2, 3, 1].view(2, 2, 2, 3), x[1, 4:6, 6:8, 2:4])
+
+
+@pytest.mark.parametrize("preset", ["nano", "small"])
+def test_structure_reaches_across_the_lattice_through_every_scale(preset: str) -> None:
+    torch.manual_seed(0)
+    network = StructureDenoiser(PRESETS[preset], 2)
+    condition, t = Condition.of([0], [(0.1, 0.1, 0.2)]), torch.tensor([0.5])
+    x = torch.randn(1, 2, *[network.side] * 3, requires_grad=True)
+    assert not bool(network(x, t, condition).any())
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    network(x, t, condition)[0, :, 1, 1, 1].sum().backward()
+    assert x.grad is not None and bool(x.grad[0, :, -1, -1, -1].any())
+    without = [name for name, p in network.named_parameters() if p.grad is None or not bool(p.grad.any())]
+    assert without == []
 
 
 def test_companding_spreads_small_distances_and_is_inverted():

@@ -252,8 +252,7 @@ def exact_model(solid: Callable[[torch.Tensor], torch.Tensor]) -> LearnedModel:
     side = SIDE // FACTOR
     cut = solid(lattice(SIDE).float()).reshape([side, FACTOR] * 3).permute(0, 2, 4, 1, 3, 5).reshape([side] * 3 + [-1])
     cells = (cut.abs() < BAND).any(dim=3)
-    coords = torch.cat([torch.zeros(int(cells.sum()), 1), cells.nonzero()], dim=1).int()
-    structure = structure_of(coords, torch.from_numpy(field_of(solid).coarse)[None])
+    structure = structure_of(cells[None], torch.from_numpy(field_of(solid).coarse)[None])
     return LearnedModel(
         preset,
         ("mug",),

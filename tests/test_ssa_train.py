@@ -14,9 +14,10 @@ import torch
 from typer.testing import CliRunner
 
 from generators.errors import BackendError, CheckpointError, DatasetError, TrainingError
+from generators.ssa.bands import Bands, Structures
 from generators.ssa.checkpoint import load_model, load_tensors
 from generators.ssa.dataset import DatasetConfig, make_dataset
-from generators.ssa.phases import band_of, conditions, crop_band, encode_split
+from generators.ssa.phases import Asked, Latents, conditions, crop_band, encode_split
 from generators.ssa.presets import PRESETS
 from generators.ssa.shards import load_dataset
 from generators.ssa.sparse_tensor import SparseTensor, cell_keys
@@ -222,7 +223,7 @@ def test_rate_rises_then_falls_to_the_last_one():
 
 def test_a_crop_holds_the_nodes_of_whole_cells(data):
     preset, split = PRESETS["nano"], load_dataset(data, "train")
-    band = band_of(split, np.arange(3), torch.device("cpu")).check()
+    band = Bands.of(split).batch(np.arange(3)).check()
     assert float(band.features.abs().max()) < 1
     cut = crop_band(band, crop=5, preset=preset, generator=torch.Generator().manual_seed(0)).check()
     assert set(cut.coords[:, 0].tolist()) == {0, 1, 2}
@@ -244,8 +245,9 @@ def band_values(band: SparseTensor, sample: int) -> list[float]:
 
 def test_latents_are_read_back_as_they_were_encoded(data, whole):
     model, split = load_model(whole / "model"), load_dataset(data, "train")
-    latents = encode_split(model.vae, split, torch.device("cpu"), batch=2)
-    direct = model.vae.encode(band_of(split, np.array([2, 0]), torch.device("cpu"))).latent()
+    encoded = encode_split(model.vae, Bands.of(split), batch=2)
+    latents = Latents(**encoded, asked=Asked.of(split), structures=Structures.of(split, 4))
+    direct = model.vae.encode(Bands.of(split).batch(np.array([2, 0]))).latent()
     read = latents.batch(np.array([2, 0])).check()
     assert torch.equal(cell_keys(read.coords), cell_keys(direct.coords))
     torch.testing.assert_close(read.features, direct.features, atol=1e-4, rtol=1e-4)

@@ -330,7 +330,8 @@ def _make_shard(
             refused.append((item.file, str(error)))
     if not fields:
         return None, refused
-    digest = write_shard(Shard.of(fields, families), folder / name)
+    resolution = PRESETS[config.preset].resolution
+    digest = write_shard(Shard.of(fields, families), folder / name, resolution=resolution)
     entry = {"file": name, "split": items[0].split, "objects": len(fields), "sha256": digest}
     write_json(note, {"entry": entry, "refused": refused})
     return entry, refused

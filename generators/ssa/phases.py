@@ -13,12 +13,13 @@ from jaxtyping import Float, Int32, Int64
 from torch import Tensor, nn
 
 from generators.errors import TrainingError
+from generators.ssa.bands import Bands, Structures, gather_rows
 from generators.ssa.condition import UNKNOWN, Condition
 from generators.ssa.flow import expand, interpolate, logit_normal_times, velocity
-from generators.ssa.presets import BAND, Preset
+from generators.ssa.presets import Preset
 from generators.ssa.shards import Dataset
 from generators.ssa.sparse_tensor import SparseTensor
-from generators.ssa.structure import distance_at, structure_of
+from generators.ssa.structure import distance_at
 from generators.ssa.train_config import DenoiserPhase, FlowPhase, PhaseConfig, VaePhase
 from generators.ssa.vae import SparseVae
 from generators.ssa.vae_loss import VaeLossConfig, vae_loss, with_margin
@@ -28,7 +29,7 @@ Terms = dict[str, Float[Tensor, ""]]
 
 
 class Phase(Protocol):
-    """One network and its loss. All chance of a step comes from the generator, which lies on the CPU."""
+    """One network and its loss. All chance of a step comes from the generator, which lies where the network does."""
 
     @property
     def name(self) -> str:
@@ -59,13 +60,6 @@ class Phase(Protocol):
         ...
 
 
-def band_of(dataset: Dataset, rows: np.ndarray, device: torch.device) -> SparseTensor:
-    """Return the bands of some objects, signed distance over BAND."""
-    coords, values = dataset.nodes(rows)
-    features = torch.from_numpy(values / np.float32(BAND))[:, None]
-    return SparseTensor(torch.from_numpy(coords).to(device), features.to(device), len(rows))
-
-
 def crop_band(band: SparseTensor, *, crop: int, preset: Preset, generator: torch.Generator) -> SparseTensor:
     """Return a cube of `crop` latent cells a side of each object, about a node of it drawn at random.
 
@@ -74,7 +68,7 @@ def crop_band(band: SparseTensor, *, crop: int, preset: Preset, generator: torch
     if crop >= preset.lattice:
         return band
     starts = band.starts
-    share = torch.rand(band.batch_size, generator=generator).to(starts.device)
+    share = torch.rand(band.batch_size, generator=generator, device=generator.device).to(starts.device)
     size = starts[1:] - starts[:-1]
     middle = starts[:-1] + (share * size).long().clamp(max=size - 1)
     factor = preset.downsampling
@@ -92,9 +86,8 @@ class VaeTraining:
     module: SparseVae
     config: VaePhase
     preset: Preset
-    train: Dataset
-    test: Dataset
-    device: torch.device
+    train: Bands
+    test: Bands
     name: str = "vae"
     number: int = 1
 
@@ -105,7 +98,7 @@ class VaeTraining:
     def loss(self, module: nn.Module, rows: np.ndarray, generator: torch.Generator, *, test: bool = False) -> Terms:
         """Return the terms of `vae_loss`."""
         vae = cast(SparseVae, module)
-        band = band_of(self.test if test else self.train, rows, self.device)
+        band = (self.test if test else self.train).batch(rows)
         if self.config.crop is not None:
             band = crop_band(band, crop=self.config.crop, preset=self.preset, generator=generator)
         pyramid = vae.pyramid(band.coords, band.batch_size)
@@ -127,10 +120,29 @@ def conditions(
     families: Int64[Tensor, "B"], extents: Float[Tensor, "B 3"], *, drop: float, generator: torch.Generator
 ) -> Condition:
     """Return conditions of which a share lacks everything, a share the family, and a share the box."""
-    draw = torch.rand(len(families), generator=generator)
+    draw = torch.rand(len(families), generator=generator, device=generator.device).to(families.device)
     family = torch.where((draw < 2 * drop), UNKNOWN, families)
     without_box = (draw < drop) | ((draw >= 2 * drop) & (draw < 3 * drop))
     return Condition(family, extents.masked_fill(without_box[:, None], math.nan))
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """Family and bounding box of all objects of a split."""
+
+    family: Int64[Tensor, "S"]
+    extents: Float[Tensor, "S 3"]
+    """Bounding boxes [m]."""
+
+    @classmethod
+    def of(cls, dataset: Dataset, device: torch.device | str = "cpu") -> Asked:
+        """Return them on a device."""
+        return cls(*(torch.from_numpy(x).to(device) for x in (dataset.shard.family, dataset.shard.extents)))
+
+    def batch(self, rows: np.ndarray, *, drop: float, generator: torch.Generator) -> Condition:
+        """Return the conditions of some objects, a part of them dropped; see `conditions`."""
+        chosen = torch.from_numpy(rows).to(self.family.device)
+        return conditions(self.family[chosen], self.extents[chosen], drop=drop, generator=generator)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,72 +153,39 @@ class Latents:
     features: Float[Tensor, "N C"]
     """Means of the posterior."""
     offsets: Int64[Tensor, "S+1"]
-    family: Int64[Tensor, "S"]
-    extents: Float[Tensor, "S 3"]
-    """Bounding boxes [m]."""
-    dataset: Dataset
-    """The objects themselves."""
+    asked: Asked
+    """Family and bounding box of the same objects."""
+    structures: Structures
+    """What stage 1 gives for them."""
 
     def __len__(self) -> int:
-        return len(self.family)
+        return len(self.offsets) - 1
 
     def batch(self, rows: np.ndarray) -> SparseTensor:
         """Return the latents of some objects."""
-        chosen = torch.from_numpy(rows)
-        size = self.offsets[chosen + 1] - self.offsets[chosen]
-        sample = torch.repeat_interleave(torch.arange(len(chosen)), size)
-        first = size.cumsum(0) - size
-        place = torch.arange(int(size.sum())) + (self.offsets[chosen] - first)[sample]
+        place, sample = gather_rows(self.offsets, rows)
         coords = torch.cat([sample.int()[:, None], self.coords[place]], dim=1)
-        return SparseTensor(coords, self.features[place], len(chosen))
-
-
-def coarse_of(dataset: Dataset, rows: np.ndarray) -> Float[Tensor, "B G G G"]:
-    """Return the signed distance at the centres of latent cells of some objects, on the CPU [latent cell]."""
-    return torch.from_numpy(dataset.shard.coarse[rows].astype(np.float32))
-
-
-def structures(dataset: Dataset, rows: np.ndarray, downsampling: int) -> Float[Tensor, "B 2 G G G"]:
-    """Return the data of stage 1 of some objects, on the CPU: a cell is active where it holds a node of the band."""
-    cells = band_of(dataset, rows, torch.device("cpu")).coords.clone()
-    cells[:, 1:] //= downsampling
-    return structure_of(cells, coarse_of(dataset, rows))
+        return SparseTensor(coords, self.features[place], len(rows))
 
 
 @torch.no_grad()
 def encode_split(
-    vae: SparseVae,
-    dataset: Dataset,
-    device: torch.device,
-    *,
-    batch: int = 8,
-    observe: Callable[[int, int], None] | None = None,
-) -> Latents:
-    """Return the latents of all objects of a split."""
+    vae: SparseVae, bands: Bands, *, batch: int | None = None, observe: Callable[[int, int], None] | None = None
+) -> dict[str, Tensor]:
+    """Return coords, features and offsets of the latents of all objects of a split, on the CPU."""
+    batch = batch or (32 if bands.coords.is_cuda else 8)
     coords, features, sizes = [], [], []
-    for begin in range(0, len(dataset), batch):
-        rows = np.arange(begin, min(begin + batch, len(dataset)))
-        latent = vae.encode(band_of(dataset, rows, device)).latent()
+    for begin in range(0, len(bands), batch):
+        rows = np.arange(begin, min(begin + batch, len(bands)))
+        latent = vae.encode(bands.batch(rows)).latent()
         coords.append(latent.coords[:, 1:].cpu())
         features.append(latent.features.float().cpu())
         sizes.append(latent.starts.diff().cpu())
         if observe:
-            observe(int(rows[-1]) + 1, len(dataset))
+            observe(int(rows[-1]) + 1, len(bands))
     size = torch.cat(sizes)
     offsets = torch.cat([size.new_zeros(1), size.cumsum(0)])
-    return latents_of(dataset, torch.cat(coords), torch.cat(features), offsets)
-
-
-def latents_of(dataset: Dataset, coords: Tensor, features: Tensor, offsets: Tensor) -> Latents:
-    """Return latents with what the data set says of their objects."""
-    return Latents(
-        coords,
-        features,
-        offsets,
-        torch.from_numpy(dataset.shard.family),
-        torch.from_numpy(dataset.shard.extents),
-        dataset,
-    )
+    return {"coords": torch.cat(coords), "features": torch.cat(features), "offsets": offsets}
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,28 +194,24 @@ class StructureTraining:
 
     module: nn.Module
     config: FlowPhase
-    preset: Preset
-    train: Dataset
-    test: Dataset
-    device: torch.device
+    train: tuple[Structures, Asked]
+    test: tuple[Structures, Asked]
     name: str = "structure"
     number: int = 2
 
     def count(self, *, test: bool = False) -> int:
         """Return the number of objects of the split."""
-        return len(self.test if test else self.train)
+        return len((self.test if test else self.train)[0])
 
     def loss(self, module: nn.Module, rows: np.ndarray, generator: torch.Generator, *, test: bool = False) -> Terms:
         """Return the mean squared error of the velocity (Liu et al. 2022, equation 1), and that of each channel."""
-        data = self.test if test else self.train
-        x0 = structures(data, rows, self.preset.downsampling)
+        structures, asked = self.test if test else self.train
+        x0 = structures.batch(rows)
         t = logit_normal_times(len(rows), generator, mean=self.config.time_mean, std=self.config.time_std)
-        noise = torch.randn(x0.shape, generator=generator)
-        shown = [torch.from_numpy(part[rows]) for part in (data.shard.family, data.shard.extents)]
-        asked = conditions(*shown, drop=self.config.drop, generator=generator)
-        x_t = interpolate(x0, noise, expand(t, x0)).to(self.device)
-        v = module(x_t, t.to(self.device), asked.to(self.device))
-        error = (v.float() - velocity(x0, noise).to(self.device)).square().mean(dim=(0, 2, 3, 4))
+        noise = torch.randn(x0.shape, generator=generator, device=generator.device)
+        condition = asked.batch(rows, drop=self.config.drop, generator=generator)
+        v = module(interpolate(x0, noise, expand(t, x0)), t, condition)
+        error = (v.float() - velocity(x0, noise)).square().mean(dim=(0, 2, 3, 4))
         return {"total": error.mean(), "occupancy": error[0], "distance": error[1]}
 
 
@@ -250,7 +225,6 @@ class DenoiserTraining:
     test: Latents
     mean: Float[Tensor, "C"]
     std: Float[Tensor, "C"]
-    device: torch.device
     name: str = "denoiser"
     number: int = 3
 
@@ -261,18 +235,16 @@ class DenoiserTraining:
     def loss(self, module: nn.Module, rows: np.ndarray, generator: torch.Generator, *, test: bool = False) -> Terms:
         """Return the mean squared error of the velocity."""
         data = self.test if test else self.train
-        chosen = torch.from_numpy(rows)
         latent = data.batch(rows)
         x0 = (latent.features - self.mean) / self.std
         t = logit_normal_times(len(rows), generator, mean=self.config.time_mean, std=self.config.time_std)
-        noise = torch.randn(x0.shape, generator=generator)
-        asked = conditions(data.family[chosen], data.extents[chosen], drop=self.config.drop, generator=generator)
-        x_t = interpolate(x0, noise, t[latent.coords[:, 0].long()][:, None])
-        noisy = SparseTensor(latent.coords.to(self.device), x_t.to(self.device), latent.batch_size)
-        coarse = distance_at(latent.coords, coarse_of(data.dataset, rows))
-        coarse = coarse + self.config.coarse_noise * torch.randn(coarse.shape, generator=generator)
-        v = module(noisy, t.to(self.device), asked.to(self.device), coarse.to(self.device))
-        return {"total": (v.float() - velocity(x0, noise).to(self.device)).square().mean()}
+        noise = torch.randn(x0.shape, generator=generator, device=generator.device)
+        condition = data.asked.batch(rows, drop=self.config.drop, generator=generator)
+        noisy = latent.with_features(interpolate(x0, noise, t[latent.coords[:, 0].long()][:, None]))
+        coarse = distance_at(latent.coords, data.structures.distance(rows))
+        error = torch.randn(coarse.shape, generator=generator, device=generator.device)
+        v = module(noisy, t, condition, coarse + self.config.coarse_noise * error)
+        return {"total": (v.float() - velocity(x0, noise)).square().mean()}
 
 
 def latent_statistics(latents: Latents) -> tuple[Float[Tensor, "C"], Float[Tensor, "C"]]:

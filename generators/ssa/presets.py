@@ -26,9 +26,10 @@ class Preset:
     structure_width: int
     structure_heads: int
     structure_patch: int
-    """Side of the patches of stage 1 [latent cells]."""
-    structure_cell: int
-    """Channels of a cell in the convolutions before and after the transformer of stage 1 [1]."""
+    """Side of the patches of stage 1 [cells of its coarsest scale]."""
+    structure_cells: tuple[int, ...]
+    """Channels of the convolutions before and after the transformer of stage 1, latent cells first; each scale is half
+    as fine as the one before [1]."""
     latent_depth: int
     latent_width: int
     latent_heads: int
@@ -47,9 +48,11 @@ class Preset:
 PRESETS = {
     preset.name: preset
     for preset in (
-        Preset("nano", 64, 4, 16, (16, 32, 64), 4, 8, 32, 4, 128, 4, 2, 32, 6, 128, 4, 32, 2, 1),
-        Preset("small", 128, 4, 16, (16, 32, 96), 4, 8, 32, 6, 192, 6, 4, 48, 8, 192, 6, 64, 2, 1),
-        Preset("large", 512, 8, 16, (32, 64, 128, 512), 8, 8, 32, 24, 1024, 32, 8, 64, 24, 1024, 32, 128, 1, 2),
+        Preset("nano", 64, 4, 16, (16, 32, 64), 4, 8, 32, 4, 128, 4, 2, (32,), 6, 128, 4, 32, 2, 1),
+        Preset("small", 128, 4, 16, (16, 32, 96), 4, 8, 32, 6, 192, 6, 2, (32, 64), 6, 192, 6, 64, 2, 1),
+        Preset(
+            "large", 512, 8, 16, (32, 64, 128, 512), 8, 8, 32, 24, 1024, 32, 2, (32, 64, 128), 24, 1024, 32, 128, 1, 2
+        ),
     )
 }
 """Presets by name: nano trains on a CPU, small is meant to ship, large is for many GPUs."""

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 
+from generators.ssa.bands import Bands
 from generators.ssa.field import SampledField, field_volume
 from generators.ssa.generator import one_thread
 from generators.ssa.model import LearnedModel
-from generators.ssa.phases import band_of
 from generators.ssa.presets import BAND
 from generators.ssa.shards import Dataset
 from generators.ssa.sparse_tensor import SparseTensor
@@ -30,7 +30,7 @@ def reconstruction_iou(
     found = []
     for row in rng.choice(len(data), size=min(count, len(data)), replace=False):
         with torch.inference_mode(), one_thread():
-            band = band_of(data, np.array([row]), torch.device("cpu"))
+            band = Bands.of(data).batch(np.array([row]))
             decoded = model.vae.decode(model.vae.encode(band).latent()).band
         volumes = [band_volume(x, data, int(row), model.preset.downsampling) for x in (band, decoded)]
         found.append(0.0 if None in volumes else volume_iou(*volumes, side=model.preset.resolution))  # pyright: ignore[reportArgumentType]
@@ -39,7 +39,7 @@ def reconstruction_iou(
 
 def object_volume(data: Dataset, row: int, downsampling: int) -> SparseVolume | None:
     """Return the volume of an object of a data set, found as that of a sample is; None where it bounds no solid."""
-    return band_volume(band_of(data, np.array([row]), torch.device("cpu")), data, row, downsampling)
+    return band_volume(Bands.of(data).batch(np.array([row])), data, row, downsampling)
 
 
 def band_volume(band: SparseTensor, data: Dataset, row: int, downsampling: int) -> SparseVolume | None:

@@ -1,26 +1,38 @@
-"""Shards: training volumes on disk, many objects to a file, and the data set that reads them."""
+"""Shards: training volumes on disk, many objects to a file, and the data set that reads them.
+
+Distances are whole steps, so a shard has the same bytes on every machine, and neighbours differ by little: a lattice of
+128 nodes a side takes 15 KB instead of the 63 KB of half precision.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import json
+import lzma
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Float16, Float32, Int16, Int64
+from jaxtyping import Float, Float16, Float32, Int8, Int16, Int64, UInt8
 
 from generators.errors import DatasetError
-from generators.ssa.field_sampling import LatticeField
 from generators.ssa.presets import BAND
 
-FORMAT = 1
+if TYPE_CHECKING:
+    from generators.ssa.field_sampling import LatticeField
+
+FORMAT = 2
 """Version of the format."""
+VALUE_STEPS = 32
+"""Steps of signed distance per voxel; a value is the middle of its step, so none is 0 and all keep their sign [1]."""
+COARSE_STEPS = 128
+"""Steps of coarse signed distance per latent cell [1]."""
 INDEX = "dataset.json"
 """Name of the file that describes a data set."""
 SPLITS = ("train", "test", "held_out")
@@ -51,16 +63,19 @@ class Shard:
 
     @classmethod
     def of(cls, fields: Sequence[LatticeField], families: Sequence[int]) -> Shard:
-        """Return the shard of these objects."""
+        """Return the shard of these objects; distances are rounded to steps."""
         sizes = [len(field.coords) for field in fields]
+        steps = np.floor(np.concatenate([field.values for field in fields]) * VALUE_STEPS)
+        most = round(BAND * VALUE_STEPS)
+        coarse = np.rint(np.stack([field.coarse for field in fields]) * COARSE_STEPS) / COARSE_STEPS
         return cls(
             np.concatenate([field.coords for field in fields]),
-            np.concatenate([field.values for field in fields]).astype(np.float16),
+            ((np.clip(steps, -most, most - 1) + 0.5) / VALUE_STEPS).astype(np.float16),
             np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
             np.array(families, dtype=np.int64),
             np.array([field.extents for field in fields], dtype=np.float32),
             np.array([field.voxel_size for field in fields], dtype=np.float32),
-            np.stack([field.coarse for field in fields]).astype(np.float16),
+            coarse.astype(np.float16),
         )
 
     @classmethod
@@ -92,10 +107,74 @@ def write_json(path: Path, record: Mapping[str, Any]) -> None:
     write_atomically(path, (json.dumps(record, indent=1, sort_keys=True) + "\n").encode())
 
 
-def write_shard(shard: Shard, path: Path) -> str:
-    """Write a shard as npz without pickle; return the SHA-256 of the file."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{name: getattr(shard, name) for name in Shard.__dataclass_fields__})
+@dataclass(frozen=True, eq=False)
+class _Packed:
+    """A shard as it lies on disk."""
+
+    nodes: UInt8[np.ndarray, "S R R Q"]
+    """Which nodes are in the band, 8 to a byte along k."""
+    values: Int8[np.ndarray, "N"]
+    """Steps of distance of the nodes, in lexicographic order, less those of the node before."""
+    family: Int64[np.ndarray, "S"]
+    extents: Float32[np.ndarray, "S 3"]
+    voxel_size: Float32[np.ndarray, "S"]
+    coarse: Int16[np.ndarray, "S G G G"]
+    """Steps of coarse distance, less those of the cell before along k."""
+
+    @classmethod
+    def of(cls, shard: Shard, resolution: int) -> _Packed:
+        nodes = np.zeros((len(shard), resolution, resolution, -(-resolution // 8)), dtype=np.uint8)
+        for row, (begin, end) in enumerate(zip(shard.offsets[:-1], shard.offsets[1:], strict=True)):
+            held = np.zeros((resolution,) * 3, dtype=bool)
+            held[tuple(shard.coords[begin:end].T)] = True
+            nodes[row] = np.packbits(held, axis=2)
+        steps = np.floor(shard.values.astype(np.float32) * VALUE_STEPS).astype(np.int8)
+        coarse = np.rint(shard.coarse.astype(np.float32) * COARSE_STEPS).astype(np.int16)
+        return cls(
+            nodes,
+            np.diff(steps, prepend=np.int8(0)),  # wraps around, and back again when it is summed
+            shard.family,
+            shard.extents,
+            shard.voxel_size,
+            np.diff(coarse, axis=3, prepend=np.int16(0)),
+        )
+
+    def shard(self) -> Shard:
+        resolution = self.nodes.shape[1]
+        flat = [np.flatnonzero(np.unpackbits(held, axis=2, count=resolution).view(bool)) for held in self.nodes]
+        places = np.concatenate(flat).astype(np.int32)
+        coords = np.empty((len(places), 3), dtype=np.int16)
+        for axis in (2, 1, 0):
+            places, coords[:, axis] = np.divmod(places, np.int32(resolution))
+        steps = np.cumsum(self.values, dtype=np.int8)
+        if len(coords) != len(steps):
+            raise ValueError(f"{len(coords)} nodes, {len(steps)} values")
+        return Shard(
+            coords,
+            ((steps.astype(np.float16) + np.float16(0.5)) / VALUE_STEPS).astype(np.float16),
+            np.cumsum([0, *map(len, flat)], dtype=np.int64),
+            self.family,
+            self.extents,
+            self.voxel_size,
+            (np.cumsum(self.coarse, axis=3, dtype=np.int16).astype(np.float32) / COARSE_STEPS).astype(np.float16),
+        )
+
+
+def write_shard(shard: Shard, path: Path, *, resolution: int) -> str:
+    """Write a shard as npz without pickle, compressed by LZMA; return the SHA-256 of the file.
+
+    Args:
+        shard: Objects made by `Shard.of`.
+        path: Where the file goes.
+        resolution: Nodes along a side of their lattice.
+    """
+    buffer, packed = io.BytesIO(), _Packed.of(shard, resolution)
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_LZMA) as file:
+        for name in _Packed.__dataclass_fields__:
+            member = io.BytesIO()
+            np.lib.format.write_array(member, getattr(packed, name), allow_pickle=False)
+            # A ZipInfo of its own has a fixed date: equal shards are equal files.
+            file.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue(), zipfile.ZIP_LZMA)
     return write_atomically(path, buffer.getvalue())
 
 
@@ -110,10 +189,10 @@ def read_shard(path: Path, sha256: str | None = None) -> Shard:
         if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
             raise DatasetError(f"{path} does not hold what {INDEX} says (wrong hash); make the data set again")
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return Shard(**{name: arrays[name] for name in Shard.__dataclass_fields__})
+            return _Packed(**{name: arrays[name] for name in _Packed.__dataclass_fields__}).shard()
     except OSError as error:
         raise DatasetError(f"cannot read {path}: {error.strerror}; make the data set again") from error
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
+    except (zipfile.BadZipFile, lzma.LZMAError, KeyError, ValueError, EOFError) as error:
         raise DatasetError(f"{path} is not a shard ({error}); make the data set again") from error
 
 
@@ -151,9 +230,7 @@ class Dataset:
         first = np.cumsum(size) - size
         place = np.arange(int(size.sum())) + np.repeat(begin - first, size)
         coords = np.concatenate([sample[:, None], self.shard.coords[place].astype(np.int32)], axis=1)
-        # Half precision rounds the rim of the band to its border, which would read as beyond the band.
-        rim = np.float32(BAND - 2**-9)
-        return coords, np.clip(self.shard.values[place].astype(np.float32), -rim, rim)
+        return coords, self.shard.values[place].astype(np.float32)
 
 
 def read_index(folder: Path) -> dict[str, Any]:
@@ -183,4 +260,6 @@ def load_dataset(folder: Path, split: str) -> Dataset:
     named = [entry for entry in index["shards"] if entry["split"] == split]
     if not named:
         raise DatasetError(f"{folder} has no objects of split {split!r}; splits: {', '.join(SPLITS)}")
-    return Dataset(Shard.join([read_shard(folder / one["file"], one["sha256"]) for one in named]), index)
+    with ThreadPoolExecutor() as pool:  # hashing and unpacking leave the interpreter to others
+        shards = pool.map(lambda one: read_shard(folder / one["file"], one["sha256"]), named)
+        return Dataset(Shard.join(list(shards)), index)

@@ -1,16 +1,19 @@
 """StructureDenoiser: stage 1, the velocity of occupancy and coarse signed distance on the whole latent lattice.
 
 A leg or the rim of a hole is one cell wide, and a patch is several: attention over patches places them, convolutions
-over cells on either side of it join them without gaps, as a U-Net with a transformer at its coarsest scale does
-(Hoogeboom et al. 2023, Simple Diffusion, section 3.3).
+over cells on either side of it join them without gaps. Larger lattices have coarser scales of convolution between the
+two: a U-Net with a transformer at its coarsest scale (Hoogeboom et al. 2023, Simple Diffusion, section 3.3).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
 
 import torch
-from jaxtyping import Float, Int32
+from jaxtyping import Bool, Float, Int32
 from torch import Tensor, nn
 
 from generators.errors import ParameterError, VolumeError
@@ -29,7 +32,10 @@ KNEE = 0.25
 Holes and walls are told by tenths of a cell, beside noise of one. Measured on nano: with the distance over COARSE_REACH
 instead, samples err by 0.1 cells at the surface, and 27 of 48 have the handles of their family; companded, 30 have."""
 CONVOLUTIONS = 2
-"""Residual blocks of convolution before the transformer, and as many after it [1]."""
+"""Residual blocks of convolution before the transformer, and as many after it, at each scale [1]."""
+
+WithinScale = Callable[[Tensor], Tensor]
+"""What happens between the convolutions of a scale: cells (B, G, G, G, C) to cells."""
 
 
 class DenseResidualConv(nn.Module):
@@ -48,24 +54,43 @@ class DenseResidualConv(nn.Module):
         return x + self.narrow(nn.functional.silu(self.widen(self.norm(h))))
 
 
+class CoarserScale(nn.Module):
+    """Cells of twice the size: convolutions, something coarser still, convolutions, and back."""
+
+    def __init__(self, fine: int, channels: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(8 * fine, channels)
+        self.before = nn.Sequential(*(DenseResidualConv(channels) for _ in range(CONVOLUTIONS)))
+        self.after = nn.Sequential(*(DenseResidualConv(channels) for _ in range(CONVOLUTIONS)))
+        self.up = nn.Linear(channels, 8 * fine)
+
+    def forward(self, x: Float[Tensor, "B G G G C"], within: WithinScale) -> Float[Tensor, "B G G G C"]:
+        """Return what the coarser scale adds to the finer one; `within` is given the cells of this scale."""
+        near = self.before(self.down(space_to_depth(x)))
+        return depth_to_space(self.up(self.after(near + within(near))))
+
+
 class StructureDenoiser(nn.Module):
     """Convolution on cells, a transformer with Spatial Sparse Attention on patches of them, convolution on cells."""
 
     def __init__(self, preset: Preset, families: int, *, attention: Attention = "ssa") -> None:
         super().__init__()
-        if preset.lattice % preset.structure_patch:
+        cell, *coarser = preset.structure_cells
+        whole = preset.structure_patch * 2 ** len(coarser)
+        if preset.lattice % whole:
             raise ParameterError(
-                f"preset {preset.name}: patches of {preset.structure_patch} cells do not divide {preset.lattice} cells"
+                f"preset {preset.name}: patches of {whole} latent cells do not divide {preset.lattice} cells"
             )
         self.side = preset.lattice
         self.patch = preset.structure_patch
+        self.patches = preset.lattice // whole
         self._tokens: tuple[tuple[int, torch.device], Tensor, Layouts] | None = None
-        cell = preset.structure_cell
         self.enter = nn.Linear(CHANNELS, cell)
         self.time = TimeEmbedding(cell)
         self.before = nn.Sequential(*(DenseResidualConv(cell) for _ in range(CONVOLUTIONS)))
+        self.scales = nn.ModuleList(CoarserScale(fine, coarse) for fine, coarse in pairwise(preset.structure_cells))
         self.trunk = Trunk(
-            cell * self.patch**3,
+            preset.structure_cells[-1] * self.patch**3,
             preset.structure_width,
             preset.structure_depth,
             preset.structure_heads,
@@ -86,19 +111,28 @@ class StructureDenoiser(nn.Module):
         """Return the velocity at x_t."""
         if x_t.shape[1:] != (CHANNELS, *[self.side] * 3):
             raise VolumeError(f"structure is {tuple(x_t.shape)}, expected (B, {CHANNELS}, {self.side}, ...) cubed")
-        batch, time = len(x_t), self.time(t)[:, None, None, None]
-        coords, layouts = self.tokens(batch, x_t.device)
+        time = self.time(t)[:, None, None, None]
         near = self.before(self.enter(x_t.permute(0, 2, 3, 4, 1)) + time)
-        patches = patchify(near.permute(0, 4, 1, 2, 3), self.patch)
-        far = unpatchify(self.trunk(patches, coords, layouts, t, condition), batch, self.side, self.patch)
-        h = self.after(near + far.permute(0, 2, 3, 4, 1))
+        coarser: WithinScale = partial(self._attended, t=t, condition=condition)
+        for scale in reversed(self.scales):
+            coarser = partial(scale, within=coarser)
+        h = self.after(near + coarser(near))
         shift, scale = self.modulation(time).chunk(2, dim=-1)
         return self.leave(self.norm(h) * (1 + scale) + shift).permute(0, 4, 1, 2, 3)
+
+    def _attended(
+        self, x: Float[Tensor, "B M M M C"], t: Float[Tensor, "B"], condition: Condition
+    ) -> Float[Tensor, "B M M M C"]:
+        """Run the transformer on patches of the coarsest cells."""
+        coords, layouts = self.tokens(len(x), x.device)
+        patches = patchify(x.permute(0, 4, 1, 2, 3), self.patch)
+        far = self.trunk(patches, coords, layouts, t, condition)
+        return unpatchify(far, len(x), x.shape[1], self.patch).permute(0, 2, 3, 4, 1)
 
     def tokens(self, batch: int, device: torch.device) -> tuple[Int32[Tensor, "N 4"], Layouts]:
         """Return the patches of a batch and their blocks; those of the last batch size are kept."""
         if self._tokens is None or self._tokens[0] != (batch, device):
-            coords = dense_cells(batch, self.side // self.patch, device)
+            coords = dense_cells(batch, self.patches, device)
             self._tokens = ((batch, device), coords, Layouts.of(coords, batch, self.trunk.block))
         return self._tokens[1:]
 
@@ -107,6 +141,18 @@ def dense_cells(batch: int, side: int, device: torch.device) -> Int32[Tensor, "N
     """Return all cells of a batch of cubes, in lexicographic order."""
     ranges = [torch.arange(count, dtype=torch.int32, device=device) for count in (batch, side, side, side)]
     return torch.cartesian_prod(*ranges)
+
+
+def space_to_depth(x: Float[Tensor, "B G G G C"]) -> Float[Tensor, "B M M M 8C"]:
+    """Put the 8 cells of each cube side by side, in lexicographic order."""
+    cut = x.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).unflatten(1, (-1, 2))
+    return cut.permute(0, 1, 3, 5, 2, 4, 6, 7).flatten(4)
+
+
+def depth_to_space(x: Float[Tensor, "B M M M 8C"]) -> Float[Tensor, "B G G G C"]:
+    """Invert `space_to_depth`."""
+    cut = x.unflatten(4, (2, 2, 2, -1)).permute(0, 1, 4, 2, 5, 3, 6, 7)
+    return cut.flatten(5, 6).flatten(3, 4).flatten(1, 2)
 
 
 def patchify(x: Float[Tensor, "B K G G G"], patch: int) -> Float[Tensor, "N P"]:
@@ -136,12 +182,9 @@ def expand_distance(companded: Tensor) -> Tensor:
     return companded.sign() * KNEE * torch.expm1(size * math.log1p(COARSE_REACH / KNEE))
 
 
-def structure_of(cells: Int32[Tensor, "N 4"], coarse: Float[Tensor, "B G G G"]) -> Float[Tensor, "B 2 G G G"]:
+def structure_of(active: Bool[Tensor, "B G G G"], coarse: Float[Tensor, "B G G G"]) -> Float[Tensor, "B 2 G G G"]:
     """Return the data of stage 1: active cells and their coarse signed distance [latent cells]."""
-    occupancy = torch.full_like(coarse, -1.0)
-    sample, i, j, k = cells.long().unbind(dim=1)
-    occupancy[sample, i, j, k] = 1.0
-    return torch.stack([occupancy, compand(coarse)], dim=1)
+    return torch.stack([2.0 * active - 1.0, compand(coarse)], dim=1)
 
 
 def distance_at(cells: Int32[Tensor, "N 4"], distance: Float[Tensor, "B G G G"]) -> Float[Tensor, "N"]:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from generators.errors import TrainingError
+from generators.ssa.bands import Bands, Structures
 from generators.ssa.checkpoint import (
     MODEL_FILE,
     autoencoder_digest,
@@ -25,6 +26,7 @@ from generators.ssa.checkpoint import (
 )
 from generators.ssa.model import LearnedModel
 from generators.ssa.phases import (
+    Asked,
     DenoiserTraining,
     Latents,
     Phase,
@@ -32,7 +34,6 @@ from generators.ssa.phases import (
     VaeTraining,
     encode_split,
     latent_statistics,
-    latents_of,
 )
 from generators.ssa.presets import PRESETS
 from generators.ssa.shards import Dataset, load_dataset
@@ -89,6 +90,7 @@ def train(
     if only is not None and only not in NEEDS:
         raise TrainingError(f"there is no phase {only!r}; phases are {', '.join(NEEDS)}")
     device = find_device(config.device)
+    torch.backends.cudnn.benchmark = device.type == "cuda"  # stage 1 has the same shapes at every step
     train_split, test_split = load_dataset(data, "train"), load_dataset(data, "test")
     if train_split.index["preset"] != config.preset:
         raise TrainingError(
@@ -98,23 +100,30 @@ def train(
     team = Team.joined()
     run = _Run(config, folder, device, train_split.index, TrainingLog(folder), team)
 
+    factor = model.preset.downsampling
+    learned, tested = [
+        (Structures.of(split, factor, device), Asked.of(split, device)) for split in (train_split, test_split)
+    ]
     if only in (None, "structure"):
-        structure = StructureTraining(model.structure, config.structure, model.preset, train_split, test_split, device)
+        structure = StructureTraining(model.structure, config.structure, learned, tested)
         done = run.complete(structure, observe)
         if not done or only == "structure":
             return Trained(done, None)
-    vae = VaeTraining(model.vae, config.vae, model.preset, train_split, test_split, device)
+    bands = Bands.of(train_split, device), Bands.of(test_split, device)
+    vae = VaeTraining(model.vae, config.vae, model.preset, *bands)
     done = run.autoencoder(vae, observe)
     if not done or only == "vae":
         return Trained(done, None)
-    splits = ((train_split, "train"), (test_split, "test"))
-    latents = [run.latents(model.vae, split, name, encoded) for split, name in splits]
-    mean, std = latent_statistics(latents[0])
-    denoiser = DenoiserTraining(model.denoiser, config.denoiser, latents[0], latents[1], mean, std, device)
+    latents, unseen = [
+        Latents(*run.latents(model.vae, band, name, encoded), asked, structures)
+        for band, name, (structures, asked) in zip(bands, ("train", "test"), (learned, tested), strict=True)
+    ]
+    mean, std = latent_statistics(latents)
+    denoiser = DenoiserTraining(model.denoiser, config.denoiser, latents, unseen, mean, std)
     done = run.complete(denoiser, observe)
     if not done or only == "denoiser":
         return Trained(done, None)
-    finished = replace(model, latent_mean=mean, latent_std=std)
+    finished = replace(model, latent_mean=mean.cpu(), latent_std=std.cpu())
     with team.alone() as first:
         if first:
             card = _card(config, train_split, run.log, finished) | {"workers": team.size}
@@ -185,18 +194,18 @@ class _Run:
         _freeze(phase.module)
         return True
 
-    def latents(self, vae: SparseVae, split: Dataset, name: str, encoded: Callable[[int, int], None] | None) -> Latents:
-        """Encode a split, or read what was encoded before."""
+    def latents(
+        self, vae: SparseVae, bands: Bands, name: str, encoded: Callable[[int, int], None] | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Encode a split, or read what was encoded before; return coords, features and offsets."""
         path, identity = self.folder / f"latents_{name}.json", identity_of(self.config, self.index, "vae")
         with self.team.alone() as first:
             if first and not path.exists():
-                made = encode_split(vae, split, self.device, observe=encoded)
-                stored = {"coords": made.coords, "features": made.features, "offsets": made.offsets}
-                save_tensors(path, stored, {"identity": identity})
-        tensors, meta = load_tensors(path)
-        if meta["identity"] != identity or len(tensors["offsets"]) != len(split) + 1:
+                save_tensors(path, encode_split(vae, bands, observe=encoded), {"identity": identity})
+        tensors, meta = load_tensors(path, self.device)
+        if meta["identity"] != identity or len(tensors["offsets"]) != len(bands) + 1:
             raise TrainingError(f"{path} is of a run with other settings or data; choose another folder")
-        return latents_of(split, tensors["coords"], tensors["features"], tensors["offsets"])
+        return tensors["coords"], tensors["features"], tensors["offsets"]
 
 
 def _freeze(module: nn.Module) -> None:

@@ -66,11 +66,11 @@ def learning_rate(config: PhaseConfig, step: int) -> float:
     return config.last_rate + (config.rate - config.last_rate) * (1 + math.cos(math.pi * min(share, 1.0))) / 2
 
 
-def chance(seed: int, *stream: int) -> tuple[np.random.Generator, torch.Generator]:
-    """Return the generators of one stream of a seed, for NumPy and for torch on the CPU."""
+def chance(seed: int, *stream: int, device: torch.device | str = "cpu") -> tuple[np.random.Generator, torch.Generator]:
+    """Return the generators of one stream of a seed, for NumPy and for torch on a device."""
     sequence = np.random.SeedSequence([seed, *stream])
     word = sequence.generate_state(1, np.uint64)[0]
-    return np.random.default_rng([seed, *stream]), torch.Generator().manual_seed(int(word) >> 1)
+    return np.random.default_rng([seed, *stream]), torch.Generator(device).manual_seed(int(word) >> 1)
 
 
 @dataclass
@@ -102,7 +102,11 @@ class Trainer:
         self.average = copy.deepcopy(self.phase.module).eval().requires_grad_(False)
         self.parameters = [p for p in self.phase.module.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=config.rate, betas=config.betas, weight_decay=config.weight_decay
+            self.parameters,
+            lr=config.rate,
+            betas=config.betas,
+            weight_decay=config.weight_decay,
+            fused=self.device.type == "cuda",
         )
 
     def run(self, observe: Observer) -> bool:
@@ -131,9 +135,9 @@ class Trainer:
             TrainingError: the loss is not finite, or the device has no memory left for the batch.
         """
         config = self.phase.config
-        rows_rng, generator = chance(self.seed, self.phase.number, self.step)
+        rows_rng, generator = chance(self.seed, self.phase.number, self.step, device=self.device)
         if self.team.size > 1:
-            generator = chance(self.seed, self.phase.number, self.step, *self.team.stream)[1]
+            generator = chance(self.seed, self.phase.number, self.step, *self.team.stream, device=self.device)[1]
         count = self.phase.count()
         rows = self.team.share(np.sort(rows_rng.choice(count, size=config.batch, replace=config.batch > count)))
         rate = learning_rate(config, self.step)
@@ -151,8 +155,9 @@ class Trainer:
             ) from error
         losses = torch.stack([term.detach().float() for term in terms.values()])
         self._exchange(losses)
-        values = dict(zip(terms, losses.tolist(), strict=True))
-        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, config.clip))
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, config.clip)
+        *values, norm = torch.cat([losses, norm.detach().float()[None]]).tolist()  # one wait for the device
+        values = dict(zip(terms, values, strict=True))
         if not math.isfinite(values["total"]) or not math.isfinite(norm):
             raise TrainingError(
                 f"phase {self.phase.name}, step {self.step}: loss {values['total']}, gradient {norm}: "
@@ -177,11 +182,11 @@ class Trainer:
         """Move the average towards the weights."""
         decay = min(self.phase.config.ema, (1 + self.step) / (10 + self.step))
         own, average = self.phase.module.state_dict(), self.average.state_dict()
-        for name, value in average.items():
-            if value.is_floating_point():
-                value.lerp_(own[name], 1 - decay)
-            else:
-                value.copy_(own[name])
+        moving = [name for name, value in average.items() if value.is_floating_point()]
+        mine = [own[name] for name in moving]
+        torch._foreach_lerp_([average[name] for name in moving], mine, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
+        for name in average.keys() - set(moving):
+            average[name].copy_(own[name])
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bfloat16)
@@ -189,7 +194,7 @@ class Trainer:
     @torch.no_grad()
     def _test(self) -> float:
         """Return the loss of the averaged weights on a batch of the test split that is always the same."""
-        rows_rng, generator = chance(self.seed, self.phase.number, TEST_STREAM)
+        rows_rng, generator = chance(self.seed, self.phase.number, TEST_STREAM, device=self.device)
         count = self.phase.count(test=True)
         rows = np.sort(rows_rng.choice(count, size=min(count, 4 * self.phase.config.batch), replace=False))
         with self._precision():
