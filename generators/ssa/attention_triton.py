@@ -68,13 +68,13 @@ class Launch:
 class Launches:
     """The layout of every kernel."""
 
-    selection: Launch = Launch(64, 1, 2)
+    selection: Launch = Launch(32, 1, 2)
     """Forward, groups of one row: its heads are the 16 rows of one warp's product, so nothing waits for a barrier."""
-    selection_backward: Launch = Launch(64, 1, 2)
+    selection_backward: Launch = Launch(32, 1, 2)
     tiled: Launch = Launch(64, 4, 3)
     """Forward, groups of `TILE_ROWS` rows: four warps are what one product of Hopper's tensor cores takes."""
     tiled_backward: Launch = Launch(64, 4, 2)
-    keys: Launch = Launch(64, 4, 2)
+    keys: Launch = Launch(64, 4, 3)
     """dK and dV."""
     scores: Launch = Launch(64, 4, 3)
     """Sums of shares over heads, of which `_best` takes the largest."""
