@@ -39,7 +39,7 @@ def generate(
         parameters: Family parameters that are given instead of drawn [m] or [1].
         generator: `procedural`, or `ssa` for the learned one, which takes the parameters `extent_x`, `extent_y`,
             `extent_z` [m] and draws families that it does not know procedurally.
-        checkpoint: Weights of the learned generator: `bundled`, or a folder.
+        checkpoint: Weights of the learned generator: `bundled`, `bundled-nano`, or a folder.
 
     Returns:
         The asset and its certificate, or the check that ended it.

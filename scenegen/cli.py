@@ -332,9 +332,12 @@ def train(
     phase: Annotated[
         str | None, typer.Option(help="Only structure, vae or denoiser; structure may be trained beside the others.")
     ] = None,
+    as_is: Annotated[
+        bool, typer.Option("--as-is", help="Take phases that were begun as they were saved last; the card says so.")
+    ] = False,
 ) -> None:
     """Train the learned generator: structure, autoencoder, latents. Writes log.jsonl, loss.png and model/."""
-    team = {"workers": workers, "address": address, "only": phase}
+    team = {"workers": workers, "address": address, "only": phase, "as_is": as_is}
     raise typer.Exit(_guarded(lambda: _train(config, overrides or [], data, out, minutes, team)))
 
 

@@ -280,12 +280,12 @@ def probe_torch() -> str:
 
 
 def probe_weights() -> str:
-    """Read the checkpoint that ships with the package, every hash checked."""
+    """Read the checkpoints that ship with the package, every hash checked."""
     from generators.ssa.checkpoint import load_model
-    from generators.ssa.generator import BUNDLED_CHECKPOINT
+    from generators.ssa.generator import BUNDLED_CHECKPOINTS
 
-    model = load_model(BUNDLED_CHECKPOINT)
-    return f"{model.preset.name}, knows {', '.join(model.families)}"
+    models = [load_model(file) for file in BUNDLED_CHECKPOINTS.values()]
+    return "; ".join(f"{model.preset.name} knows {', '.join(model.families)}" for model in models)
 
 
 def probe_ray() -> str:

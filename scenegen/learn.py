@@ -101,10 +101,12 @@ def train_model(
     workers: int = 1,
     address: str | None = None,
     only: str | None = None,
+    as_is: bool = False,
 ) -> bool:
     """Train with progress lines; save every minute, and stop in time where minutes are given. Return whether finished.
 
-    Where `only` names a phase, that one is trained and the model is left for a call without it.
+    Where `only` names a phase, that one is trained and the model is left for a call without it. With `as_is`, phases
+    that were begun are taken as they were saved last.
 
     Several workers share every batch, through Ray Train, on this machine or on the cluster at the address.
     """
@@ -112,13 +114,13 @@ def train_model(
         from scenegen.pipeline.ray_train import train_on_ray
 
         finished = train_on_ray(
-            config, data, out, workers=workers, address=address, minutes=minutes, say=say, only=only
+            config, data, out, workers=workers, address=address, minutes=minutes, say=say, only=only, as_is=as_is
         )
     else:
         from generators.ssa.train import train
 
         watch = Watch(Clock(say), minutes)
-        finished = train(config, data, out, watch, encoded=watch.encoded, only=only).finished
+        finished = train(config, data, out, watch, encoded=watch.encoded, only=only, as_is=as_is).finished
     made = out / (only or "model")
     say(f"trained: {made}" if finished else f"stopped; the same command goes on from {out}")
     return finished

@@ -102,6 +102,16 @@ def test_a_shard_is_read_back_as_it_was_written_and_no_sign_is_lost(tmp_path):
     assert np.abs(shard.coarse - coarse).max() <= 0.5 / COARSE_STEPS + 1e-6
 
 
+def test_objects_are_taken_from_a_shard():
+    fields = [
+        sample_solid([box((0.1, 0.06, h)).distance], box((0.1, 0.06, h)).bounds, **LATTICE) for h in (0.02, 0.05, 0.1)
+    ]
+    shard = Shard.of(fields, [2, 0, 1])
+    joined = Shard.join([shard.take([2]), shard.take([]), shard.take([0, 1])])
+    for name in Shard.__dataclass_fields__:
+        np.testing.assert_array_equal(getattr(joined.take([1, 2, 0]), name), getattr(shard, name), err_msg=name)
+
+
 def test_splits_are_disjoint_and_the_held_out_region_is_not_in_training(tmp_path):
     index = make_dataset(SMALL, tmp_path).index
     splits = {name: load_dataset(tmp_path, name).shard for name in ("train", "held_out")}

@@ -92,6 +92,14 @@ def test_a_run_stopped_after_each_step_ends_with_the_same_bytes(data, whole, tmp
     assert digests(tmp_path) == digests(whole)
 
 
+def test_phases_that_were_begun_are_taken_as_they_are_and_the_card_says_so(data, whole, tmp_path):
+    assert not train(CONFIG, data, tmp_path, lambda report: Wish.STOP).finished
+    assert train(CONFIG, data, tmp_path, lambda report: Wish.GO, as_is=True).finished
+    steps = [json.loads((run / "model" / "model.json").read_text())["card"]["steps"] for run in (tmp_path, whole)]
+    assert steps == [{"structure": 1, "vae": 2, "denoiser": 2}, {"structure": 2, "vae": 2, "denoiser": 2}]
+    assert load_model(tmp_path / "model").families == ("hammer",)
+
+
 def test_the_model_of_a_run_is_whole(whole):
     model = load_model(whole / "model")
     assert model.families == ("hammer",)

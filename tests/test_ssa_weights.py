@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from generators.families import FAMILIES
 from generators.ssa.checkpoint import load_model
-from generators.ssa.generator import BUNDLED_CHECKPOINT, LearnedGenerator
+from generators.ssa.generator import BUNDLED_CHECKPOINTS, LearnedGenerator
 from generators.surface import extract_surface
 from physics.check import Verdict
 from physics.validity import check_validity
@@ -18,9 +19,10 @@ FILE_LIMIT = 16 * 2**20
 """Largest file that may ship [byte]."""
 
 
-def test_weights_are_whole_and_small_and_have_a_card() -> None:
-    model = load_model(BUNDLED_CHECKPOINT)  # checks every hash
-    folder = Path(BUNDLED_CHECKPOINT).parent
+@pytest.mark.parametrize("file", BUNDLED_CHECKPOINTS.values(), ids=BUNDLED_CHECKPOINTS)
+def test_weights_are_whole_and_small_and_have_a_card(file: Path) -> None:
+    model = load_model(file)  # checks every hash
+    folder = file.parent
     assert all(path.stat().st_size <= FILE_LIMIT for path in folder.iterdir())
     assert set(model.families) <= set(FAMILIES) and set(model.boxes) == set(model.materials) == set(model.families)
     card = (folder / "MODEL_CARD.md").read_text()
@@ -28,8 +30,9 @@ def test_weights_are_whole_and_small_and_have_a_card() -> None:
     assert all(family in probe_weights() for family in model.families)
 
 
-def test_weights_draw_the_same_closed_nut_every_time() -> None:
-    learned = LearnedGenerator(Path(BUNDLED_CHECKPOINT))
+@pytest.mark.parametrize("file", BUNDLED_CHECKPOINTS.values(), ids=BUNDLED_CHECKPOINTS)
+def test_weights_draw_the_same_closed_nut_every_time(file: Path) -> None:
+    learned = LearnedGenerator(file)
     first, again = (
         learned.generate("hex_nut", rng=np.random.default_rng(1), resolution=learned.resolution) for _ in range(2)
     )

@@ -23,8 +23,10 @@ from generators.ssa.sample import sample_fields
 
 SIDES = ("extent_x", "extent_y", "extent_z")
 """Names of the parameters that fix a side of the bounding box [m]."""
-BUNDLED_CHECKPOINT = Path(__file__).with_name("weights") / MODEL_FILE
-"""The checkpoint that ships with the package."""
+BUNDLED_CHECKPOINTS = {name: Path(__file__).with_name("weights") / name / MODEL_FILE for name in ("small", "nano")}
+"""Checkpoints that ship with the package, by preset."""
+BUNDLED_CHECKPOINT = BUNDLED_CHECKPOINTS["small"]
+"""The one that is taken where none is named."""
 SEEDS = 2**53
 """Seeds are below this, so that a float of the record holds them exactly [1]."""
 GENUS_DRAWS = 256

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,7 @@ def train(
     observe: Observer,
     *,
     only: str | None = None,
+    as_is: bool = False,
     encoded: Callable[[int, int], None] | None = None,
 ) -> Trained:
     """Train a model; the same call again goes on where it was stopped or killed.
@@ -79,6 +80,7 @@ def train(
         observe: Called after each step; says whether to go on, save, or stop.
         only: Phase to train, with those that it needs; its file in the folder may be carried into that of another run
             of the same settings and data. All of them where not given.
+        as_is: Take a phase that was begun as trained, by the average of its weights at the last saved step.
         encoded: Called while a split is encoded, with the objects that are done and all of them.
 
     Raises:
@@ -98,7 +100,7 @@ def train(
         )
     model = _untrained(config, train_split)
     team = Team.joined()
-    run = _Run(config, folder, device, train_split.index, TrainingLog(folder), team)
+    run = _Run(config, folder, device, train_split.index, TrainingLog(folder), team, as_is)
 
     factor = model.preset.downsampling
     learned, tested = [
@@ -126,7 +128,7 @@ def train(
     finished = replace(model, latent_mean=mean.cpu(), latent_std=std.cpu())
     with team.alone() as first:
         if first:
-            card = _card(config, train_split, run.log, finished) | {"workers": team.size}
+            card = _card(config, train_split, run.log, finished) | {"workers": team.size, "steps": run.steps}
             save_model(finished, folder / MODEL, card=card, half=config.half, attention=config.attention)
     return Trained(True, folder / MODEL / MODEL_FILE)
 
@@ -153,6 +155,9 @@ class _Run:
     """What the data set says of itself."""
     log: TrainingLog
     team: Team
+    as_is: bool
+    steps: dict[str, int] = field(default_factory=dict)
+    """Steps that each phase was trained for [1]."""
 
     def complete(self, phase: Phase, observe: Observer) -> bool:
         """Train a phase, or load what it gave; leave averaged weights in its module. Return False where stopped."""
@@ -172,14 +177,16 @@ class _Run:
                 team=self.team,
             )
             trainer.resume()
-            if not trainer.run(observe):
+            if not (self.as_is and trainer.step) and not trainer.run(observe):
                 return False
             with self.team.alone() as first:
                 if first:
-                    save_tensors(path, trainer.average.state_dict(), {"identity": identity, "phase": phase.name})
+                    meta = {"identity": identity, "phase": phase.name, "step": trainer.step}
+                    save_tensors(path, trainer.average.state_dict(), meta)
         tensors, meta = load_tensors(path, self.device)
         if meta["identity"] != identity:
             raise TrainingError(f"{self.folder} holds a run with other settings or data; choose another folder")
+        self.steps[phase.name] = meta.get("step", phase.config.steps)
         load_weights(phase.module, tensors, source=str(path))
         phase.module.to(self.device).eval()
         _freeze(phase.module)

@@ -20,8 +20,8 @@ from scenegen.provenance import item_rng
 if TYPE_CHECKING:
     from generators.ssa.generator import LearnedGenerator
 
-BUNDLED = "bundled"
-"""The checkpoint that ships with the package."""
+BUNDLED = {"bundled": "small", "bundled-small": "small", "bundled-nano": "nano"}
+"""Names of the checkpoints that ship with the package, and their presets."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class GeneratorConfig:
     resolution: Annotated[int, Field(ge=32, le=1024)] = 128
     """Voxels along the longest side of what is drawn procedurally; the learned generator's is that of its checkpoint
     [1]."""
-    checkpoint: str = BUNDLED
-    """`bundled`, or the folder `model/` that `scenegen train` wrote."""
+    checkpoint: str = "bundled"
+    """`bundled` (or `bundled-small`), `bundled-nano`, or the folder `model/` that `scenegen train` wrote."""
     learned_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of draws by the learned generator in `mixed` [1]."""
     steps: Annotated[int, Field(ge=1, le=1000)] = 12
@@ -63,7 +63,7 @@ def draw_config(generator: GeneratorConfig) -> DrawConfig:
         return DrawConfig(replace(GeneratorConfig(), resolution=generator.resolution))
     from generators.ssa.checkpoint import load_model, load_tensors
 
-    if generator.checkpoint != BUNDLED:  # stages run in other processes, with another working folder
+    if generator.checkpoint not in BUNDLED:  # stages run in other processes, with another working folder
         generator = replace(generator, checkpoint=str(Path(generator.checkpoint).resolve()))
     learned = open_learned(generator)
     load_model(learned.file)  # so that a bad checkpoint is one error of the run and not of each object
@@ -100,8 +100,9 @@ def _is_learned(config: GeneratorConfig, rng: np.random.Generator) -> bool:
 def open_learned(config: GeneratorConfig) -> LearnedGenerator:
     """Return the learned generator that a configuration names; its weights are read at the first use."""
     from generators.ssa.flow import SamplerConfig
-    from generators.ssa.generator import BUNDLED_CHECKPOINT, LearnedConfig, LearnedGenerator
+    from generators.ssa.generator import BUNDLED_CHECKPOINTS, LearnedConfig, LearnedGenerator
 
-    file = BUNDLED_CHECKPOINT if config.checkpoint == BUNDLED else Path(config.checkpoint)
+    preset = BUNDLED.get(config.checkpoint)
+    file = Path(config.checkpoint) if preset is None else BUNDLED_CHECKPOINTS[preset]
     sampler = replace(SamplerConfig(), steps=config.steps, guidance=config.guidance)
     return LearnedGenerator(file, LearnedConfig(sampler=sampler))

@@ -13,7 +13,14 @@ from scenegen.errors import ConfigError
 from scenegen.evaluation.certification import Certified, certify_samples
 from scenegen.evaluation.likeness import Likeness, measure_likeness
 from scenegen.evaluation.raw import RawFigures, raw_figures
-from scenegen.evaluation.samples import Sample, draw_samples, held_out_boxes, real_meshes, retrieved_meshes
+from scenegen.evaluation.samples import (
+    Sample,
+    draw_samples,
+    held_out_boxes,
+    real_meshes,
+    retrieved_meshes,
+    unseen_objects,
+)
 
 if TYPE_CHECKING:
     from generators.ssa.generator import LearnedConfig
@@ -107,6 +114,7 @@ def evaluate(
     iou = reconstruction_iou(model, test, RECONSTRUCTED, rng=np.random.default_rng(config.seed))
     say(f"reconstructed {len(iou)} test objects: median IoU {np.median(iou):.3f}")
 
+    held_out = unseen_objects(held_out, test)
     asked = held_out_boxes(held_out, model.families, config.samples)
     per_family = -(-config.samples // len(model.families))
     downsampling = model.preset.downsampling

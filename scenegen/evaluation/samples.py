@@ -43,6 +43,14 @@ class Sample:
         return self.reason.split("bounds no solid: ")[-1]
 
 
+def unseen_objects(held_out: Dataset, test: Dataset) -> Dataset:
+    """Return the held-out objects, and the test objects of families of one shape, which have no range to hold out."""
+    from generators.ssa.shards import Dataset, Shard
+
+    missing = ~np.isin(test.shard.family, held_out.shard.family)
+    return Dataset(Shard.join([held_out.shard, test.shard.take(np.flatnonzero(missing))]), held_out.index)
+
+
 def held_out_boxes(data: Dataset, families: tuple[str, ...], count: int) -> list[tuple[str, Float64[np.ndarray, "3"]]]:
     """Return families in turn, each with a held-out box of its own [m].
 

@@ -34,6 +34,7 @@ def train_on_ray(
     minutes: float | None,
     say: Callable[[str], None],
     only: str | None = None,
+    as_is: bool = False,
 ) -> bool:
     """Train with a team of Ray workers, each with one GPU where the configuration says `cuda`; return whether finished.
 
@@ -46,6 +47,7 @@ def train_on_ray(
         minutes: Stop after so long, resumable.
         say: Takes progress lines.
         only: Phase to train; all of them where not given.
+        as_is: Take phases that were begun as they were saved last.
 
     Raises:
         TrainingError: a batch cannot be shared equally.
@@ -59,7 +61,8 @@ def train_on_ray(
     from ray.train import FailureConfig, RunConfig, ScalingConfig
 
     on_gpu = config.device.startswith("cuda")
-    asked = {"config": config, "data": str(data.resolve()), "out": str(out.resolve()), "minutes": minutes, "only": only}
+    asked = {"config": config, "data": str(data.resolve()), "out": str(out.resolve())}
+    asked |= {"minutes": minutes, "only": only, "as_is": as_is}
     out.mkdir(parents=True, exist_ok=True)
     progress = out / PROGRESS
     progress.write_text("", encoding="utf-8")
@@ -104,7 +107,8 @@ def _train_in_team(asked: dict) -> None:
             file.write(line + "\n")
 
     watch = Watch(Clock(say), asked["minutes"])
-    train(asked["config"], Path(asked["data"]), out, watch, encoded=watch.encoded, only=asked["only"])
+    how = {"only": asked["only"], "as_is": asked["as_is"]}
+    train(asked["config"], Path(asked["data"]), out, watch, encoded=watch.encoded, **how)
 
 
 class _Echo:
