@@ -82,7 +82,7 @@ class Shard:
         """Return the shard of some objects, in the order given."""
         chosen = np.asarray(rows, dtype=np.int64)
         sizes = np.diff(self.offsets)[chosen]
-        runs = [np.arange(self.offsets[row], self.offsets[row + 1]) for row in chosen]
+        runs = [np.arange(int(self.offsets[row]), int(self.offsets[row + 1])) for row in chosen]
         place = np.concatenate([np.zeros(0, dtype=np.int64), *runs])
         each = {name: getattr(self, name)[chosen] for name in ("family", "extents", "voxel_size", "coarse")}
         return Shard(self.coords[place], self.values[place], np.cumsum([0, *sizes], dtype=np.int64), **each)
