@@ -40,7 +40,7 @@ def drawn(family: str, *, genus: tuple[int, ...] | None, specks: int = 0) -> Sam
     """A member of a family as if it had been sampled."""
     made = ProceduralGenerator().generate(family, rng=np.random.default_rng(0), resolution=64)
     part = made.bodies[0].parts[0]
-    counted = {"field_pieces": 1.0 + (specks > 0), "field_specks": float(specks)}
+    counted = {"field_pieces": 1.0 + (specks > 0), "field_specks": float(specks), "field_pores": float(specks > 0)}
     parts = (PartBlueprint(family, part.volume, part.material, genus=genus),)
     mesh = extract_surface(part.volume)
     blueprint = Blueprint(family, (BodyBlueprint(family, parts),), parameters=counted)
@@ -56,7 +56,7 @@ def test_raw_figures_count_what_is_there() -> None:
         lost,
     ]
     found = raw_figures(samples)
-    assert (found.samples, found.solids, found.closed, found.one_part) == (4, 3, 3, 2)
+    assert (found.samples, found.solids, found.closed, found.one_part, found.filled) == (4, 3, 3, 2, 1)
     assert (found.handles, found.known) == (1, 2) and found.failed == {"G8": 1}
     assert found.refused == {"it is empty": 1}
     assert found.box_error == pytest.approx(0.5) and found.seconds == 1.0

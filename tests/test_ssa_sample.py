@@ -92,7 +92,7 @@ def test_wrong_signs_at_the_rim_of_the_band_are_counted(deep: bool) -> None:
     assert found.volume is not None and len(rim) > 5
     assert found.conflicts == len(rim)
     if deep:
-        assert found.voids == len(rim) and found.specks == 0
+        assert found.pores == found.pore_nodes == len(rim) and found.voids == found.specks == 0
     else:
         assert found.specks == found.speck_nodes == len(rim) and found.voids == 0
 
@@ -116,7 +116,15 @@ def test_a_band_with_too_many_defects_has_no_volume() -> None:
 
 def test_hollow_solids_keep_their_hollow() -> None:
     found = field_volume(field_of(lambda p: torch.maximum(sphere(p, 31.5, 26.2), -sphere(p, 31.5, 12.3))))
-    assert found.volume is not None and found.voids == 1 and found.conflicts == 0
+    assert found.volume is not None and found.voids == 1 and found.pores == found.conflicts == 0
+
+
+def test_bubbles_are_filled_and_counted() -> None:
+    bubbly = field_of(lambda p: torch.maximum(sphere(p, 31.5, 26.2), -sphere(p - 6, 31.5, 2.2)))
+    found = field_volume(bubbly)
+    assert found.volume is not None and found.pores == 1 and found.pore_nodes > 10 and found.voids == 0
+    inside = found.volume.sign_at(lattice(SIDE).numpy()) < 0
+    assert np.array_equal(inside, (sphere(lattice(SIDE).float(), 31.5, 26.2) < 0).numpy())
 
 
 def test_crumbs_are_removed_and_counted_but_real_pieces_stay() -> None:

@@ -186,7 +186,10 @@ def _draw_material(model: LearnedModel, family: str, rng: np.random.Generator) -
 
 def _record(found: FieldVolume) -> dict[str, float]:
     """Return what was counted on the way from the field to the volume."""
-    counted = ("conflicts", "jumps", "filled", "disagreeing", "pieces", "specks", "speck_nodes", "thin", "voids")
+    counted = (
+        *("conflicts", "jumps", "filled", "disagreeing", "pieces", "specks", "speck_nodes", "thin"),
+        *("pores", "pore_nodes", "voids"),
+    )
     return {f"field_{name}": float(getattr(found, name)) for name in counted}
 
 

@@ -27,6 +27,8 @@ class RawFigures:
     """Closed, 2-manifold, outward, free of self-intersection."""
     one_part: int
     """In one part, nothing cut off as a speck."""
+    filled: int
+    """With bubbles inside, which were filled."""
     handles: int
     """As many handles as members of their family have; of `known`."""
     known: int
@@ -47,7 +49,7 @@ def raw_figures(samples: Sequence[Sample]) -> RawFigures:
     """Return what was counted on these samples; NaN for errors where none bounds a solid."""
     failed: Counter[str] = Counter()
     errors: list[np.ndarray] = []
-    closed = one_part = handles = known = 0
+    closed = one_part = filled = handles = known = 0
     made = [(s, s.blueprint, s.mesh) for s in samples if s.blueprint is not None and s.mesh is not None]
     for sample, blueprint, mesh in made:
         genus = blueprint.bodies[0].parts[0].genus
@@ -56,6 +58,7 @@ def raw_figures(samples: Sequence[Sample]) -> RawFigures:
         failed.update(sorted(wrong))
         closed += not wrong & set(CLOSED)
         one_part += blueprint.parameters["field_pieces"] == 1 and blueprint.parameters["field_specks"] == 0
+        filled += blueprint.parameters["field_pores"] > 0
         known += genus is not None
         handles += genus is not None and "G8" not in wrong
         errors.append(np.delete(np.abs(mesh.extents / sample.asked - 1), sample.asked.argmax()))
@@ -64,6 +67,7 @@ def raw_figures(samples: Sequence[Sample]) -> RawFigures:
         solids=len(made),
         closed=closed,
         one_part=one_part,
+        filled=filled,
         handles=handles,
         known=known,
         failed=dict(sorted(failed.items())),

@@ -40,6 +40,7 @@ def print_evaluation(found: Evaluation, console: Console) -> None:
         ("bounds a solid", "solids"),
         ("closed, 2-manifold, no self-intersection", "closed"),
         ("one part, no specks", "one_part"),
+        ("bubbles inside, filled", "filled"),
     )
     for title, key in counts:
         table.add_row(title, *("" if one is None else f"{getattr(one, key) / one.samples:.0%}" for one in raw))
