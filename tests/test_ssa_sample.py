@@ -119,6 +119,15 @@ def test_hollow_solids_keep_their_hollow() -> None:
     assert found.volume is not None and found.voids == 1 and found.pores == found.conflicts == 0
 
 
+def test_a_network_can_be_trained_after_it_was_sampled() -> None:
+    torch.manual_seed(0)
+    model = LearnedModel.new(PRESETS["nano"], ("mug",))
+    box = (0.1, 0.1, 0.1)
+    sample_fields(model, families=["mug"], extents=[box], seeds=[0], config=SamplerConfig(steps=1))
+    x = torch.randn(1, 2, *[model.structure.side] * 3)
+    model.structure(x, torch.tensor([0.5]), Condition.of([0], [box])).sum().backward()
+
+
 def test_bubbles_are_filled_and_counted() -> None:
     bubbly = field_of(lambda p: torch.maximum(sphere(p, 31.5, 26.2), -sphere(p - 6, 31.5, 2.2)))
     found = field_volume(bubbly)

@@ -52,7 +52,7 @@ def sample_volume(
     return sample_fields(model, families=[family], extents=[extents], seeds=[seed], config=config)[0]
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode: what the networks keep of the lattice must serve training too
 def sample_fields(
     model: LearnedModel,
     *,
