@@ -1,7 +1,8 @@
 """Hulls of a sound body, spoiled by a multiple of a limit of H1 to H4.
 
 Counts, widths, dents and distances are closed forms. Volumes are graded by bisection on the volume of exact booleans,
-which is also what the checks measure; the tests hold it against a count of random points.
+which is also what the checks measure; the tests hold it against a count of random points. Below a dose of 1 the other
+limits have to hold as well: `spoil_room` says what the sound body leaves of them.
 """
 
 from __future__ import annotations
@@ -15,19 +16,11 @@ from typing import Any
 import numpy as np
 from scipy.spatial import ConvexHull, HalfspaceIntersection, QhullError
 
-from physics.hull_error import (
-    HullErrorConfig,
-    arrays,
-    farthest_allowed,
-    is_graspable,
-    surface_samples,
-    union_of,
-    unit_solid,
-)
-from physics.hulls import union_mesh
+from physics.hull_error import HullErrorConfig, arrays, unit_solid
 from physics.mesh import Mesh
 from physics.model import Body, Hull
 from physics.mutants import hull_mesh
+from physics.spoil_room import Room, centre_of, farthest_of, outside_of, scattered
 from physics.spoil_surface import largest_part, outer_face, pockets_of
 from physics.truth import box
 from physics.wall import spread_points
@@ -39,10 +32,16 @@ EXACTNESS = 2e-3
 """How exactly a volume is graded, as a share of it [1]."""
 SAMPLES = 6000
 """Points of a surface that are put together to patches [1]."""
-BARE = 0.03
-"""Share of the area that an end may lay bare at most, below a dose of 1 [1]; H4 allows 0.05 in all."""
+REACHED = (1.0, 0.85, 0.7, 0.55, 0.4, 0.3, 0.2, 0.1)
+"""Shares of a dose below 1 that are tried where the whole of it would break another limit [1]."""
 PATCHES = 70
 """Patches at most [1]."""
+LEAST_PATCH = 10
+"""Points of the smallest patch [1]."""
+PROBES = 600
+"""Points at which the hull of a patch is held against its part, beside its vertices [1]."""
+THIN = 0.9
+"""Thickest layer over the distance that H4 leaves to it [1]."""
 OCTAHEDRON = np.concatenate([np.eye(3), -np.eye(3)])
 
 
@@ -131,11 +130,12 @@ def flat_hull(body: Body, dose: float) -> Body | None:
 def grown_hulls(body: Body, dose: float) -> Body | None:
     """Ghost volume of the limit times the dose: hulls grown outwards by one length.
 
-    Below a dose of 1 the limits of H4 must hold as well, and hulls that cover a round wall have used up its 95th
+    Below a dose of 1 the limits of H4 and H5 must hold as well, and hulls that cover a round wall have used up its 95th
     percentile. So a layer that is thinner than that is laid on patches of the surface, as many as the dose takes or as
-    there are: the dose is then what could be reached, at most 0.7.
+    there is room for: the dose is then what could be reached, at most 0.7. None where there is no room for any: the
+    sound hulls have taken the 95th percentile, or no patch of some points is flat enough for one hull to stay near it.
     """
-    measure = _Volumes(body)
+    measure = Room(body)
     target = dose * LIMITS.inflation_limit
     if dose < 1:
         return _layered(body, measure, target)
@@ -148,7 +148,7 @@ def eroded_hulls(body: Body, dose: float) -> Body | None:
     A body can lose no more than its volume, which over its area is half its wall. Where that is less than the dose, its
     smallest hull is all that is left; None where even that is less than 1.5 times the limit.
     """
-    measure = _Volumes(body)
+    measure = Room(body)
     target = dose * LIMITS.loss_limit
     if target >= 0.9 * measure.most_loss:
         bare = replace(body, hulls=(min(body.hulls, key=lambda hull: hull.mesh.volume),))
@@ -171,7 +171,7 @@ def spike(body: Body, dose: float) -> Body | None:
     face = outer_face(part.surface)
     if face is None:
         return None
-    height = dose * _farthest(body) * body.size
+    height = dose * farthest_of(body) * body.size
     width = 2 * LIMITS.least_width * body.size
     u = np.cross(face.normal, np.eye(3)[np.argmin(np.abs(face.normal))])
     u /= np.linalg.norm(u)
@@ -185,66 +185,36 @@ def bare_end(body: Body, dose: float) -> Body | None:
     """Hulls cut off so that an end of the solid is bare, and its last point the limit times the dose away from them.
 
     Of some directions the one that loses least volume is taken. The distance is at least that, by construction, and
-    more where the hulls end before the cut. None below a dose of 1 where each end is so blunt that more of the surface
-    is bare than the 95th percentile of H4 allows.
+    more where the hulls end before the cut. Below a dose of 1 a cut has to keep clear of the other limits: it lays bare
+    no more of the surface than the sound hulls leave of the 95th percentile of H4, and takes no more volume than they
+    leave of H3. Where every end is too blunt for that, less is cut off: the dose is then what could be reached, at most
+    0.7. A cut less deep than that percentile lays nothing bare beyond it, so one is found but where the hulls have
+    taken it already, which is None.
     """
+    bare = dose * farthest_of(body) * body.size
+    measure = Room(body)
+    if dose >= 1:
+        return next((made for _, made in _bared(body, measure, bare)), None)
+    for share in REACHED:
+        for _, made in _bared(body, measure, share * bare):
+            if measure.is_clear(made.hulls):
+                return made
+    return None
+
+
+def _bared(body: Body, measure: Room, bare: float) -> list[tuple[float, Body]]:
+    """Return the body with its hulls cut off by a depth [m] in each direction, and what that loses: the least first."""
     points = np.vstack([part.surface.vertices for part in body.parts])
-    bare = dose * _farthest(body) * body.size
-    measure = _Volumes(body)
-    best, least = None, np.inf
+    found = []
     for direction in _directions():
         level = float((points @ direction).max()) - bare
-        if dose < 1 and _area_beyond(body, direction, level) > BARE:
-            continue
         hulls = tuple(cut for hull in body.hulls if (cut := _cut(hull, direction, level, body)) is not None)
-        if hulls and (lost := measure.loss(hulls)) < least:
-            best, least = hulls, lost
-    return None if best is None else replace(body, hulls=best)
-
-
-def _area_beyond(body: Body, direction: np.ndarray, level: float) -> float:
-    """Return the share of the area that lies beyond a plane, by points spread over it."""
-    triangles = np.concatenate([part.surface.triangles for part in body.parts])
-    areas = np.linalg.norm(np.concatenate([part.surface.face_cross for part in body.parts]), axis=1)
-    points, _ = spread_points(triangles, areas, SAMPLES)
-    return float((points @ direction > level).mean())
+        if hulls and any(new is not old for new, old in itertools.zip_longest(hulls, body.hulls)):
+            found.append((measure.loss(hulls), replace(body, hulls=hulls)))
+    return sorted(found, key=lambda entry: entry[0])
 
 
 # ---- helpers ---------------------------------------------------------------------------------------------------
-
-
-class _Volumes:
-    """Volumes of hulls beside those of the solid, over its area [L]."""
-
-    def __init__(self, body: Body):
-        surfaces = [part.surface for part in body.parts]
-        whole = surfaces[0] if len(surfaces) == 1 else union_mesh(surfaces, body.name)
-        self.centre, self.size = _frame(body)
-        self.solid = unit_solid(whole, centre=self.centre, size=self.size, what="the solid")
-        self.area = float(self.solid.surface_area())
-
-    @property
-    def most_loss(self) -> float:
-        return float(self.solid.volume()) / self.area
-
-    def _union(self, hulls: Sequence[Hull]) -> Any:
-        return union_of([unit_solid(hull.mesh, centre=self.centre, size=self.size, what="a hull") for hull in hulls])
-
-    def reach(self, hull: Mesh) -> float:
-        """How far a hull reaches out of the solid, at its vertices and at points all over it [L]."""
-        import igl
-
-        vertices = (hull.vertices - self.centre) / self.size
-        faces = hull.faces.astype(np.int64)
-        spots = np.concatenate([vertices, surface_samples(vertices, faces, 200)])
-        kind = igl.SIGNED_DISTANCE_TYPE_PSEUDONORMAL
-        return max(float(np.max(igl.signed_distance(spots, *arrays(self.solid), sign_type=kind)[0])), 0.0)
-
-    def inflation(self, hulls: Sequence[Hull]) -> float:
-        return float((self._union(hulls) - self.solid).volume()) / self.area
-
-    def loss(self, hulls: Sequence[Hull]) -> float:
-        return float((self.solid - self._union(hulls)).volume()) / self.area
 
 
 def _graded(
@@ -282,8 +252,33 @@ def _swept(points: np.ndarray, length: float) -> Mesh:
     return hull_mesh((points[:, None] + length * OCTAHEDRON).reshape(-1, 3))
 
 
-def _layered(body: Body, measure: _Volumes, target: float) -> Body:
-    """Return the body with a layer on patches of its surface whose hulls stay near it, up to the target."""
+def _layered(body: Body, measure: Room, target: float) -> Body | None:
+    """Return the body with a layer on patches of its surface whose hulls stay near it, up to the target.
+
+    Patches take turns so that the centre of mass stays where it is. Layers at which a distance is too large all the
+    same, as where two of them close a gap, are taken off, and the last ones until the rest is clear.
+    """
+    layer = _balanced(body, measure, _patches(body, measure))
+
+    def covered(count: int) -> Body:
+        return replace(body, hulls=(*body.hulls, *layer[:count]))
+
+    while layer:
+        few, many = 0, len(layer)
+        while few < many:  # the most patches that stay below the target
+            middle = (few + many + 1) // 2
+            few, many = (middle, many) if measure.inflation(covered(middle).hulls) <= target else (few, middle - 1)
+        layer = layer[:few]
+        places = measure.places_too_far(covered(few).hulls)
+        kept = [hull for hull in layer if not _holds_any(hull.mesh, places, 1e-6 * body.size)]
+        if len(kept) == few and measure.is_clear(covered(few).hulls):
+            return covered(few) if few else None
+        layer = kept if len(kept) < few else layer[: few - max(few // 8, 1)]
+    return None
+
+
+def _patches(body: Body, measure: Room) -> list[Hull]:
+    """Return a layer on each patch of the surface of the largest part, none farther from it than H4 leaves."""
     from scipy.cluster.vq import kmeans2
 
     part = body.parts[largest_part(body)]
@@ -291,34 +286,70 @@ def _layered(body: Body, measure: _Volumes, target: float) -> Body:
     points, owner = spread_points(part.surface.triangles, np.linalg.norm(cross, axis=1), SAMPLES)
     normals = cross[owner] / np.linalg.norm(cross[owner], axis=1, keepdims=True)
     room = LIMITS.hulls_limit - len(body.hulls)
-    _, label = kmeans2(
-        np.concatenate([points / size, normals], axis=1), min(room, PATCHES), minit="++", rng=np.random.default_rng(0)
-    )
-    far = 0.9 * min(LIMITS.percentile_limit, _farthest(body)) * size
+    if room < 1:
+        return []
+    places = np.concatenate([points / size, normals], axis=1)
+    _, label = kmeans2(places, min(room, PATCHES), minit="++", rng=np.random.default_rng(0))
+    far = THIN * min(LIMITS.percentile_limit, farthest_of(body)) * size
+    feet = body.bounds[0, 2] + 2 * LIMITS.support_height * size
     layer: list[Hull] = []
     for patch in np.unique(label):
-        corners = points[label == patch]
-        if corners[:, 2].min() - far < body.bounds[0, 2]:
-            continue  # what is put below the feet changes the balance
-        # What the hull of a patch bridges counts as well, so the layer gets thinner by it.
-        if len(corners) < 10:
-            continue
-        try:
-            bridged = measure.reach(hull_mesh(corners)) * size
-        except QhullError:  # all in one plane
-            bridged = 0.0
-        swept = _swept(corners, max(far - bridged, 0.3 * far))
-        if measure.reach(swept) * size <= far:
-            layer.append(Hull(swept, part.name))
+        spots = np.flatnonzero(label == patch)
+        spots = spots[points[spots, 2] - far > feet]  # what is put at the feet changes the balance
+        while len(spots) >= LEAST_PATCH:
+            if (mesh := _laid(points[spots], far, part.surface)) is not None:
+                layer.append(Hull(mesh, part.name))
+                break
+            # What bridges too much is taken in half, about its middle.
+            apart = np.linalg.norm(places[spots] - np.median(places[spots], axis=0), axis=1)
+            spots = spots[np.argsort(apart, kind="stable")[: len(spots) // 2]]
+    return layer
 
-    def covered(count: int) -> Body:
-        return replace(body, hulls=(*body.hulls, *layer[:count]))
 
-    few, many = 0, len(layer)
-    while few < many:  # the most patches that stay below the target
-        middle = (few + many + 1) // 2
-        few, many = (middle, many) if measure.inflation(covered(middle).hulls) <= target else (few, middle - 1)
-    return covered(few)
+def _laid(corners: np.ndarray, far: float, surface: Mesh) -> Mesh | None:
+    """Return the hull of a patch with a layer that ends as far from the surface as allowed [m]; None if beyond."""
+    try:
+        bridged = _reach(hull_mesh(corners), surface)
+    except QhullError:  # all in one plane
+        bridged = 0.0
+    # What the hull of a patch bridges counts as well, so the layer gets thinner by it.
+    swept = _swept(corners, max(far - bridged, 0.3 * far))
+    return swept if _reach(swept, surface) <= (1 + 1e-9) * far else None
+
+
+def _reach(hull: Mesh, surface: Mesh) -> float:
+    """Return how far a hull reaches out of a surface, at its vertices and at points all over it [m]."""
+    spots = np.concatenate([hull.vertices, scattered(hull.vertices, hull.faces, PROBES)])
+    return float(outside_of(spots, surface.vertices, surface.faces).max())
+
+
+def _balanced(body: Body, measure: Room, layer: list[Hull]) -> list[Hull]:
+    """Return layers in an order in which each brings the centre of mass as near to that of the solid as any left does.
+
+    A layer counts with what it adds to the sound hulls.
+    """
+    sound = measure.union(body.hulls)
+    volume, goal = float(sound.volume()), centre_of(measure.solid)
+    moment = volume * (centre_of(sound) - goal)
+    left = []
+    for hull in layer:
+        more = measure.unit(hull.mesh) - sound
+        added = float(more.volume())
+        if added > 1e-9:
+            left.append((added, added * (centre_of(more) - goal), hull))
+    ordered = []
+    while left:
+        shifts = [np.linalg.norm(moment + pull) / (volume + added) for added, pull, _ in left]
+        added, pull, hull = left.pop(int(np.argmin(shifts)))
+        volume, moment = volume + added, moment + pull
+        ordered.append(hull)
+    return ordered
+
+
+def _holds_any(mesh: Mesh, points: np.ndarray, slack: float) -> bool:
+    """Whether a convex piece holds any of some points, up to a slack [m]."""
+    planes = ConvexHull(mesh.vertices).equations
+    return bool((points @ planes[:, :3].T + planes[:, 3] <= slack).all(axis=1).any())
 
 
 def _inscribed(mesh: Mesh) -> tuple[np.ndarray, float, np.ndarray]:
@@ -385,10 +416,3 @@ def _largest_hull(body: Body) -> int:
 def _with_hull(body: Body, index: int, mesh: Mesh) -> Body:
     hulls = tuple(replace(hull, mesh=mesh) if i == index else hull for i, hull in enumerate(body.hulls))
     return replace(body, hulls=hulls)
-
-
-def _farthest(body: Body) -> float:
-    """Return the limit of the farthest distance [L]."""
-    points = np.vstack([part.surface.vertices for part in body.parts])
-    whole = Mesh(points, np.zeros((0, 3), dtype=np.int32))
-    return farthest_allowed(LIMITS, size=body.size, graspable=is_graspable(whole, None, LIMITS))

@@ -13,7 +13,7 @@ import trimesh
 from rich.console import Console
 from scipy.spatial import ConvexHull, cKDTree
 
-from physics import spoil_hulls, spoil_mass, spoil_parts, spoil_surface
+from physics import spoil_hulls, spoil_mass, spoil_parts, spoil_room, spoil_surface
 from physics.graded_mutants import DOSES, KINDS
 from physics.hull_error import HullErrorConfig
 from physics.mass import integrate_mesh
@@ -139,9 +139,11 @@ def test_a_fin_is_as_thin_as_the_dose_asks_for(dose: float) -> None:
 @pytest.mark.parametrize("dose", DOSES)
 def test_parts_are_apart_and_overlap_by_the_dose(dose: float) -> None:
     apart = spoil_parts.parts_apart(bent_bar(), dose)
+    assert apart is not None
     gap = apart.parts[1].surface.bounds[0, 2] - apart.parts[0].surface.bounds[1, 2]
     assert gap == pytest.approx(dose * FIT.gap * apart.size)
     double = spoil_parts.parts_overlap(bent_bar(), dose)
+    assert double is not None
     one, two = (part.surface.bounds for part in double.parts[1:])
     shared = np.prod(np.minimum(one[1], two[1]) - np.maximum(one[0], two[0]))
     union = l_bar(SIZE, WIDTH).volume + np.ptp(one, axis=0).prod() + np.ptp(two, axis=0).prod() - shared
@@ -192,9 +194,10 @@ def test_hulls_are_off_by_the_dose(dose: float) -> None:
     reach = dense([body.parts[0].surface]).query(spiked.hulls[-1].mesh.vertices)[0].max()
     assert reach == pytest.approx(dose * far, rel=0.04)  # of points 2 mm apart
     bare = spoil_hulls.bare_end(body, dose)
-    if bare is not None:
-        farthest = dense([hull.mesh for hull in bare.hulls]).query(body.parts[0].surface.vertices)[0].max()
-        assert farthest >= 0.99 * dose * far
+    assert bare is not None
+    farthest = dense([hull.mesh for hull in bare.hulls]).query(body.parts[0].surface.vertices)[0].max()
+    # Both ends of the bar are blunt: a cut of more than 0.01 L would break the 95th percentile.
+    assert farthest >= 0.99 * dose * far if dose >= 1 else 0.2 * far < farthest < 0.71 * far
     dented = spoil_hulls.dented_hull(body, dose)
     hull = next(new.mesh for new, old in zip(dented.hulls, body.hulls, strict=True) if new is not old)
     assert 1 - hull.volume / ConvexHull(hull.vertices).volume == pytest.approx(dose * HULLS.concavity, rel=1e-3)
@@ -242,6 +245,169 @@ def test_what_cannot_be_spoiled_is_not_made() -> None:
     assert spoil_mass.axes_turned(ball, 0.7) is None
 
 
+# ---- and leaves the other limits alone ------------------------------------------------------------------------------
+
+
+def near_limit(reach: float) -> Body:
+    """An L of which one hull stands out at its side, by more than the 95th percentile allows, over that share of it.
+
+    The hull reaches 0.0125 L out of the outer side of an arm. In closed form the surface out there is that strip.
+    """
+    area = 2 * WIDTH * SIZE + 2 * WIDTH * (SIZE - WIDTH) + 4 * SIZE * WIDTH  # level faces and walls
+    length = reach * area / WIDTH
+    out = cuboid((SIZE - length, -0.0125 * SIZE, 0), (SIZE, WIDTH, WIDTH))
+    return replace(bent_bar(), hulls=(*bent_bar().hulls, Hull(out, "bar")))
+
+
+def test_distances_of_hulls_are_those_of_closed_forms() -> None:
+    body = near_limit(0.03)
+    room = spoil_room.Room(body)
+    assert room.sound_outside.max() == pytest.approx(0.0125)
+    assert spoil_room.share_beyond(room.sound_outside) == pytest.approx(0.03, abs=0.006)
+    assert room.size == pytest.approx(SIZE) and room.farthest == pytest.approx(HULLS.distance_limit)
+    cut = replace(body, hulls=(Hull(cuboid((0, 0, 0), (0.9 * SIZE, WIDTH, WIDTH)), "bar"), *body.hulls[1:2]))
+    ((_, distance),) = room.bare(cut.hulls)
+    assert distance.max() == pytest.approx(0.1)
+    assert (distance[: spoil_room.POINTS] > 0.05).mean() == pytest.approx(
+        (WIDTH**2 + 0.05 * SIZE * 4 * WIDTH) / soup(body).area, abs=0.006
+    )
+    places = room.places_too_far(cut.hulls)
+    assert places[:, 0].min() > 0.9 * SIZE + 0.9 * 0.9 * HULLS.distance_limit * SIZE
+    assert spoil_room.width_of(cuboid((0, 0, 0), (3, 2, 5))) == pytest.approx(2)
+    square = cuboid((-1, -1, 0), (1, 1, 1)).vertices
+    assert spoil_room.standing_margin(square, np.array([0.25, 0, 0.5])) == pytest.approx(0.75)
+    assert spoil_room.standing_margin(square, np.array([0, 1.5, 0.5])) == pytest.approx(-0.5)
+
+
+def test_the_centre_of_hulls_shifts_as_their_boxes_say() -> None:
+    body = near_limit(0.03)
+    one, two = (WIDTH * SIZE, (SIZE / 2, WIDTH / 2)), (WIDTH * (SIZE - WIDTH), (WIDTH / 2, (SIZE + WIDTH) / 2))
+    low, high = body.hulls[2].mesh.bounds
+    strip = ((high[0] - low[0]) * -low[1], ((low[0] + high[0]) / 2, low[1] / 2))
+    solid, hulls = (
+        sum(a * np.array(c) for a, c in boxes) / sum(a for a, _ in boxes) for boxes in ((one, two), (one, two, strip))
+    )
+    shift = spoil_room.Room(body).shift(body.hulls)
+    assert shift == pytest.approx(np.linalg.norm(hulls - solid) / SIZE, rel=1e-6)
+
+
+def test_hulls_beyond_a_tightened_limit_are_not_clear() -> None:
+    assert spoil_room.Room(near_limit(0.03)).is_clear(near_limit(0.03).hulls)
+    assert not spoil_room.Room(near_limit(0.055)).is_clear(near_limit(0.055).hulls)
+    room, hulls = spoil_room.Room(bent_bar()), bent_bar().hulls
+    flat = Hull(cuboid((0, 0, 0), (WIDTH, WIDTH, 1.02 * HULLS.least_width * SIZE)), "bar")
+    off = Hull(cuboid((SIZE, 0, 0), (SIZE + 0.028 * SIZE, 0.01, 0.01)), "bar")
+    heavy = Hull(cuboid((SIZE, 0, 0), (SIZE + 0.025 * SIZE, WIDTH, WIDTH)), "bar")
+    for hull in (flat, off, heavy):
+        assert not room.is_clear((*hulls, hull))
+    assert not room.is_clear(hulls[:1])
+    assert room.is_clear((*hulls, Hull(cuboid((0, 0, 0), (WIDTH, WIDTH, 0.01)), "bar")))
+
+
+@pytest.mark.parametrize("reach", [0.0, 0.035, 0.04])
+def test_a_dose_below_1_keeps_clear_of_limits_that_are_nearly_used_up(reach: float) -> None:
+    body = near_limit(reach) if reach else bent_bar()
+    rng = np.random.default_rng(2)
+    for spoil in (spoil_hulls.bare_end, spoil_hulls.grown_hulls):
+        made = spoil(body, 0.7)
+        assert made is not None
+        old = [hull.mesh.digest for hull in body.hulls]
+        assert [hull.mesh.digest for hull in made.hulls] != old
+        # Distances by a cloud of points, and not by triangles: coarser by the space between them.
+        surface = body.parts[0].surface
+        points = spread_points(surface.triangles, np.linalg.norm(surface.face_cross, axis=1), 20_000)[0]
+        inside = in_hulls(points, made)
+        gap = np.where(inside, 0, dense([hull.mesh for hull in made.hulls]).query(points)[0]) / SIZE
+        assert (gap > HULLS.percentile_limit + 0.002).mean() < 0.045 and gap.max() < 0.95 * HULLS.distance_limit
+        low, high = body.bounds[0] - 0.1 * SIZE, body.bounds[1] + 0.1 * SIZE
+        cloud = rng.uniform(low, high, (200_000, 3))
+        centres = [cloud[chosen].mean(axis=0) for chosen in (in_bar(cloud), in_hulls(cloud, made))]
+        assert np.linalg.norm(centres[1] - centres[0]) / SIZE < 0.8 * HULLS.com_limit
+
+
+def test_layers_lie_on_both_sides_of_the_centre_of_mass() -> None:
+    made = spoil_hulls.grown_hulls(bent_bar(), 0.7)
+    assert made is not None
+    room = spoil_room.Room(bent_bar())
+    layers = made.hulls[2:]
+    pulls = [room.unit(hull.mesh) - room.union(bent_bar().hulls) for hull in layers]
+    moments = np.array([p.volume() * (spoil_room.centre_of(p) - spoil_room.centre_of(room.solid)) for p in pulls])
+    # One after the other they hold the balance: all together they pull less than they do in the worst order.
+    assert np.linalg.norm(moments.sum(axis=0)) < 0.2 * np.linalg.norm(moments, axis=1).sum()
+    for count in range(1, len(layers)):
+        assert room.shift(made.hulls[: 2 + count]) < 0.5 * HULLS.com_limit
+
+
+def test_layers_do_not_fill_what_another_part_fills() -> None:
+    """A plate with an eye and a pin in it, as head and handle: no layer on the wall of the eye bridges it."""
+    side, hole, high = 0.2, 0.04, 0.06
+    plate = trimesh.creation.box((side, side, high)).difference(trimesh.creation.box((hole, hole, 2 * high)))
+    plate = plate.subdivide().subdivide()
+    pin = trimesh.creation.box((hole, hole, 4 * high))
+    oak = find_material("oak")
+    parts = tuple(
+        Part(name, Mesh(np.asarray(m.vertices), np.asarray(m.faces).astype(np.int32)), oak)
+        for name, m in (("plate", plate), ("pin", pin))
+    )
+    half, wall = side / 2, hole / 2
+    boxes = (
+        ((-half, -half), (-wall, half)), ((wall, -half), (half, half)),
+        ((-wall, -half), (wall, -wall)), ((-wall, wall), (wall, half)),
+    )  # fmt: skip
+    hulls = [Hull(cuboid((*low, -high / 2), (*top, high / 2)), "plate") for low, top in boxes]
+    hulls.append(Hull(cuboid((-wall, -wall, -2 * high), (wall, wall, 2 * high)), "pin"))
+    body = Body("peg", parts, tuple(hulls))
+    made = spoil_hulls.grown_hulls(body, 0.7)
+    assert made is not None and len(made.hulls) > len(hulls)
+    own = [hull for hull in made.hulls if hull.part == "plate"]
+    x, z = np.meshgrid(np.linspace(-wall / 2, wall / 2, 9), np.linspace(-high / 4, high / 4, 9))
+    deep = np.stack([x.ravel(), np.zeros(x.size), z.ravel()], axis=1)
+    assert not in_hulls(deep, replace(body, hulls=tuple(own))).any()
+
+
+def test_a_part_is_put_where_no_hull_gets_too_flat() -> None:
+    """On top it would make L larger, and a hull of 1.02 times the least width too thin a share of it."""
+    tall = replace(bent_bar(), parts=(replace(bent_bar().parts[0], surface=upright(bent_bar())),))
+    thin = cuboid((0.1 * SIZE, 0.02, 0.01), (0.2 * SIZE, 0.03, 0.01 + 1.02 * HULLS.least_width * SIZE))
+    tall = replace(
+        tall, hulls=(*(Hull(turned(hull.mesh), "bar") for hull in bent_bar().hulls), Hull(turned(thin), "bar"))
+    )
+    tall = replace(tall, mass_properties=integrate_mesh(tall.parts[0].surface, density=700))
+    for spoil in (spoil_parts.parts_apart, spoil_parts.parts_overlap):
+        made = spoil(tall, 0.7)
+        assert made is not None and made.size == pytest.approx(SIZE)
+        on_top = spoil(tall, 1.5)
+        assert on_top is not None and on_top.size > 1.04 * SIZE
+    apart = spoil_parts.parts_apart(tall, 0.7)
+    assert apart is not None
+    cube = apart.parts[1].surface
+    gap = dense([tall.parts[0].surface]).query(dense([cube]).data)[0].min()
+    assert gap == pytest.approx(0.7 * FIT.gap * SIZE, rel=0.15)  # of clouds of points
+    assert cube.bounds[0, 2] > tall.bounds[0, 2]
+
+
+def turned(mesh: Mesh) -> Mesh:
+    """The mesh with its y axis upwards."""
+    return Mesh(mesh.vertices[:, [2, 0, 1]], mesh.faces)
+
+
+def upright(body: Body) -> Mesh:
+    return turned(body.parts[0].surface)
+
+
+def test_a_part_makes_less_of_the_surface_stand_out() -> None:
+    """s' = s A / (A + A'), and none where L' / L brings 0.0125 L below 0.01 L'."""
+    body = near_limit(0.045)
+    room = spoil_room.Room(body)
+    assert not room.is_clear_with([cuboid((0, 0, SIZE), (0.001, 0.001, SIZE + 0.001))], SIZE)
+    assert room.is_clear_with([cuboid((0, 0, SIZE), (0.1, 0.1, SIZE + 0.1))], SIZE)
+    assert room.is_clear_with([cuboid((0, 0, SIZE), (0.001, 0.001, SIZE + 0.001))], 1.26 * SIZE)
+    made = spoil_parts.parts_apart(body, 0.7)
+    assert made is not None
+    again = spoil_room.Room(made)
+    assert spoil_room.share_beyond(again.sound_outside) < spoil_room.OUTSIDE + 0.002
+
+
 # ---- and gets the right answer --------------------------------------------------------------------------------------
 
 
@@ -251,7 +417,7 @@ def test_every_kind_gets_the_right_answer() -> None:
     doses = {"too many hulls": DOSES[:2]}  # 1,280 hulls take seconds
     answers = [judge.answer(kind, dose) for kind in KINDS for dose in doses.get(kind.name, DOSES)]
     assert [(a.kind, a.dose, a.failed) for a in answers if a.reply not in (Reply.RIGHT, Reply.NONE)] == []
-    assert {a.kind for a in answers if a.reply is Reply.NONE} <= {"bare end"}
+    assert [(a.kind, a.dose) for a in answers if a.reply is Reply.NONE] == []
     assert len(KINDS) >= 20 and len({kind.name for kind in KINDS}) == len(KINDS)
 
 
