@@ -207,7 +207,7 @@ class Judge:
         There the hulls have no equilibrium, but the centre of mass lies beyond them by less than the length by which
         rolling friction shifts the supporting force. An engine without static rolling friction tips the body over.
         """
-        if not drop.outcome.settled or drop.start.stable_index >= 0:
+        if not drop.outcome.settled or drop.start.stable_index >= 0 or self.rolling_friction == 0.0:
             return False
         off = drop.rest_angle > self.config.rest_angle_limit
         return off and self.subject.hull_margin(drop.down) >= -self.rolling_friction

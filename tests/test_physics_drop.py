@@ -86,6 +86,16 @@ def test_a_needle_balanced_on_its_tip_is_not_at_rest(engine: str) -> None:
     assert fallen or "D8" in fails(checks), result
 
 
+@pytest.mark.parametrize(("rolling_friction", "verdict"), [(0.0, Verdict.FAIL), (1e-4, Verdict.WARN)])
+def test_only_rolling_friction_balances_a_body(rolling_friction: float, verdict: Verdict) -> None:
+    """A centre of mass exactly above a point is inside it by 0 m: that alone holds nothing."""
+    needle = bodies.needle()
+    rested, _ = trial(needle, "pybullet", Pose.translation(0, 0, 1e-3))
+    upright = dataclasses.replace(rested, outcome=Outcome.RESTED, down=np.array([0.0, 0.0, -1.0]), rest_angle=1.5)
+    judge = Judge(Subject(needle, DropConfig()), "pybullet", floors("pybullet"), rolling_friction=rolling_friction)
+    assert [check.verdict for check in judge.judge_drop(upright) if check.id == "D8"] == [verdict]
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_floating_body_has_no_support(engine: str) -> None:
     def weightless(world: World, **options) -> Engine:

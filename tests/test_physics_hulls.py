@@ -163,7 +163,7 @@ def test_cutting_ends_where_no_cut_opens_a_crack():
 def test_a_deep_narrow_hole_is_opened():
     """Half a hull's stand-off closes it, and its wall is then deep inside: only cuts through its middle help."""
     block = SOLID.cube((1, 1, 0.6), True) + SOLID.cube((0.2, 0.2, 0.9), True)
-    hole = SOLID.cylinder(2.0, 0.011, circular_segments=16, center=True).rotate((0, 90, 0)).translate((0, 0.3, 0.1))
+    hole = SOLID.cylinder(2.0, 0.009, circular_segments=16, center=True).rotate((0, 90, 0)).translate((0, 0.3, 0.1))
     mesh = mesh_of(block - hole)
     closing = HullConfig(ladder=(Rung("cuts", CutConfig(gaps=GapConfig(rounds=0)), after=Verdict.PASS),))
     without, opened = (decompose_mesh(mesh, config=config).error for config in (closing, CUTS))
