@@ -66,6 +66,11 @@ class HeldMujoco(MujocoEngine):
         self._places, self._held_places = places, places[:0]
         self._held_dofs, self._kept = self._dofs[:0], np.zeros((0, 7))
 
+    @property
+    def time(self) -> float:
+        """Simulated time [s]."""
+        return float(self._data.time)
+
     def arrange(self, *, free: Collection[str], held: Collection[str]) -> None:
         """Let some bodies go, hold some where they are, and leave out all others."""
         model, data = self._model, self._data
@@ -99,14 +104,6 @@ class HeldMujoco(MujocoEngine):
         spin = np.einsum("nij,nj->ni", turned, moved[:, 3:])
         linear = moved[:, :3] + np.cross(spin, data.xipos[bodies] - data.xpos[bodies])
         return np.stack([np.linalg.norm(linear, axis=1), np.linalg.norm(spin, axis=1)], axis=1)
-
-    def touching(self, names: Collection[str]) -> set[str]:
-        """Return the bodies that touched any of these in the last step."""
-        asked = np.zeros(len(self._free) + 1, dtype=bool)  # the last stands for furniture
-        asked[self._rows(names)] = True
-        pairs = self._geom_row[np.reshape(self._data.contact.geom, (-1, 2))]
-        near = np.unique(pairs[asked[pairs].any(axis=1)])
-        return {self.names[row] for row in near if row >= 0 and not asked[row]}
 
     def _rows(self, names: Collection[str]) -> np.ndarray:
         return np.array([self._row_of[name] for name in names], dtype=int)

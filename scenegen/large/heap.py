@@ -1,6 +1,6 @@
 """A heap poured in layers: what lies is held while the next layer falls, then all is let go and comes to rest at once.
 
-The cost of a fall grows with what falls, not with what lies there; the cost of coming to rest with what still moves.
+The cost of a fall grows with what falls, not with what lies there.
 What is found here is a proposal. Whether it rests is judged elsewhere, from the poses alone, with nothing held.
 """
 
@@ -14,6 +14,7 @@ from jaxtyping import Float64
 from scipy.spatial import ConvexHull
 
 from physics.engine import Placement, State
+from physics.errors import EngineError
 from physics.materials import Material
 from physics.mujoco_hold import HeldMujoco, open_held
 from physics.pose import Pose
@@ -47,12 +48,8 @@ class HeapConfig:
     """Largest angular velocity at rest [rad/s]."""
     quiet_time: float = 0.1
     """How long all must stay quiet, all of them free [s]."""
-    ease: float = 0.06
-    """Time for which all move when they are let go, so that they feel each other's weight [s]."""
-    patience: float = 0.5
-    """Longest time for which only what moves, and what it touches, is free [s]."""
-    rounds: int = 12
-    """Times that this is repeated, before what still moves is given up [1]."""
+    longest: float = 2.0
+    """Time after which what still moves, all of them free, is given up [s]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,32 +135,56 @@ def pour_heap(
                 surface.add(one.at(state.pose(one.name)))
             lying += names
             layers += 1
-        moving = come_to_rest(engine, lying, config)
         state = engine.state()
-        return Heap({name: state.pose(name) for name in lying}, tuple(sorted(moving)), float(state.time), layers)
     finally:
         engine.close()
+    poured = [one.at(state.pose(one.name)) for one in (*rested, *fresh)]
+    return come_to_rest(poured, container, region, ground, config, begun=float(state.time), layers=layers)
 
 
-def come_to_rest(engine: HeldMujoco, names: Sequence[str], config: HeapConfig) -> set[str]:
-    """Let all objects of a heap come to rest; return those that do not.
+def come_to_rest(
+    poured: Sequence[SceneObject],
+    container: Placement,
+    region: Region,
+    ground: Material,
+    config: HeapConfig,
+    *,
+    begun: float = 0.0,
+    layers: int = 0,
+) -> Heap:
+    """Let all objects of a heap go at once, until none moves: they feel each other's weight only now.
 
-    All are free for a moment, so that the heap takes up its weight. Then only those are that still move, with what they
-    touch. It is at rest when all are free and none has moved for a while.
+    Args:
+        poured: Objects where they fell.
+        container: What holds the heap.
+        region: Above what it was poured.
+        ground: Material of the floor.
+        config: Speeds, times, patience.
+        begun: Time that was simulated before [s].
+        layers: Layers that were poured [1].
+
+    Raises:
+        EngineError: The state is no longer a number.
     """
-    moving: set[str] = set()
-    for number in range(config.rounds):
-        engine.arrange(free=names, held=())
-        if number == 0:
-            engine.step(_steps(engine, config.ease))
-        moving = _stir(engine, names, config)
-        if not moving:
-            return moving
-        free = sorted(moving | engine.touching(moving))
-        awake = set(free)
-        engine.arrange(free=free, held=[name for name in names if name not in awake])
-        _calm(engine, free, config)
-    return moving
+    ordered = order_along(poured, region)
+    names = [one.name for one in ordered]
+    engine = open_held(make_world([container], ordered, ground))
+    try:
+        moving, quiet, needed = set(names), 0, max(round(config.quiet_time / config.look), 1)
+        while quiet < needed and engine.time < config.longest:
+            engine.step(_steps(engine, config.look))
+            moving = _unquiet(engine, names, config)
+            quiet = 0 if moving else quiet + 1
+        state = engine.state()
+    finally:
+        engine.close()
+    return Heap({name: state.pose(name) for name in names}, tuple(sorted(moving)), begun + float(state.time), layers)
+
+
+def order_along(objects: Sequence[SceneObject], region: Region) -> list[SceneObject]:
+    """Return objects in the order of their places along the longer side of a region; see `size_pit`."""
+    axis = int(np.argmax(region.half))
+    return sorted(objects, key=lambda one: (float(one.X_WB.position[axis]), one.name))
 
 
 def _draw_layer(
@@ -247,35 +268,17 @@ def _fall(engine: HeldMujoco, free: Sequence[str], config: HeapConfig) -> set[st
         engine.step(_steps(engine, config.look))
         spent += config.look
         speeds = engine.speeds(free)
+        if not np.isfinite(speeds).all():
+            raise EngineError(f"the heap burst at {engine.time:.3g} s")
         moving = ~((speeds[:, 0] <= config.fallen_speed) & (speeds[:, 1] <= config.fallen_spin))
         quiet = 0 if moving.any() else quiet + 1
     return set(names[moving].tolist())
 
 
-def _stir(engine: HeldMujoco, names: Sequence[str], config: HeapConfig) -> set[str]:
-    """Return what moves when all are free: the first that do, or none that did for `quiet_time`."""
-    spent = 0.0
-    while spent < config.quiet_time:
-        engine.step(_steps(engine, config.look))
-        spent += config.look
-        moving = _unquiet(engine, names, config)
-        if moving:
-            return moving
-    return set()
-
-
-def _calm(engine: HeldMujoco, free: Sequence[str], config: HeapConfig) -> None:
-    """Let some objects move until they are quiet, or for as long as patience lasts."""
-    spent, quiet = 0.0, 0
-    while spent < config.patience and quiet < 2:
-        engine.step(_steps(engine, config.look))
-        spent += config.look
-        quiet = 0 if _unquiet(engine, free, config) else quiet + 1
-
-
 def _unquiet(engine: HeldMujoco, names: Sequence[str], config: HeapConfig) -> set[str]:
     speeds = engine.speeds(names)
-    # Negated, so that a NaN counts as moving.
+    if not np.isfinite(speeds).all():
+        raise EngineError(f"the heap burst at {engine.time:.3g} s")
     moving = ~((speeds[:, 0] <= config.quiet_speed) & (speeds[:, 1] <= config.quiet_spin))
     return {name for name, moves in zip(names, moving, strict=True) if moves}
 
