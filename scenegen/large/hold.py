@@ -48,6 +48,12 @@ class HoldConfig:
     """How more than `layer` objects are poured."""
     relax: SettleConfig = field(default_factory=lambda: SettleConfig(longest=4.0, quiet_time=0.3, quiet_speed=1e-3))
     """The rest of the way, with all furniture and at the step of the verdict."""
+    creep: SettleConfig = field(
+        default_factory=lambda: SettleConfig(longest=4.0, quiet_time=0.3, quiet_speed=3e-4, quiet_spin=6e-3)
+    )
+    """A heap first, in PyBullet: at these speeds it does not drift or turn by more than S2 allows."""
+    towards: SettleConfig = field(default_factory=lambda: SettleConfig(longest=0.1, quiet_time=0.1, quiet_speed=1e-3))
+    """A heap then, in MuJoCo: part of the way from where it rests in the one engine to where it rests in the other."""
     checks: SceneCheckConfig = field(default_factory=SceneCheckConfig)
 
 

@@ -57,7 +57,7 @@ def pour(
     falling = {one.name for one in objects} if first else set(lost)
     kept = [one for one in objects if one.name not in falling]
     fresh = objects if first else [_redrawn(one, config, rng) for one in objects if one.name in falling]
-    layers = _pour_in_layers if len(objects) > config.layer else _pour_at_once
+    layers = _pour_in_layers if job.layered or len(objects) > config.layer else _pour_at_once
     rested, lost_now = layers(job, container, kept, fresh, config, rng)
     return sorted(rested, key=lambda one: one.name), lost_now
 
