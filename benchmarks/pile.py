@@ -31,6 +31,7 @@ from scenegen.assets.library import take_assets
 from scenegen.large.component import ComponentRequest, HeldComponent, hold_component
 from scenegen.large.compose import LargeConfig, measure_demand
 from scenegen.large.fill import Member
+from scenegen.large.floor import Fixture
 from scenegen.large.heap import HeapConfig
 from scenegen.large.hold import HoldConfig
 from scenegen.large.options import MixConfig, PileConfig
@@ -39,6 +40,7 @@ from scenegen.large.pool import choose_assets, read_asset, weigh_assets
 from scenegen.large.pour import draw_load, pour
 from scenegen.scenes.place import place_above
 from scenegen.scenes.scene import SceneObject, make_world
+from scenegen.scenes.supports import Region
 
 MUJOCO_TIMES, PYBULLET_TIMES = 10.0, 5.0
 """Targets: how many times faster than each naive model."""
@@ -113,7 +115,7 @@ def race(arguments: argparse.Namespace, out: Path) -> bool:
             f"{'' if naive.still else 'more than '}{factor:.1f} times faster by CPU (at least {times:g})",
             flush=True,
         )
-    return (verify(ours, floor.fixtures, job.region, config) if arguments.verify else _unverified()) and good
+    return (verify(ours, floor.fixtures, config) if arguments.verify else _unverified()) and good
 
 
 def run_naive(world: World, opener: Callable[[World], Engine], config: HeapConfig, limit: float) -> Spent:
@@ -135,7 +137,7 @@ def run_naive(world: World, opener: Callable[[World], Engine], config: HeapConfi
     return Spent(time.perf_counter() - begun[0], time.process_time() - begun[1], simulated, quiet >= needed)
 
 
-def verify(objects: list[SceneObject], fixtures: tuple, region: object, config: HoldConfig) -> bool:
+def verify(objects: list[SceneObject], fixtures: tuple[Fixture, ...], config: HoldConfig) -> bool:
     """Judge a pile in both engines, sleep off; return whether every object of it holds."""
     members = tuple(Member(one.name, one.asset.folder, one.X_WB) for one in objects)
     bounds = fixtures[0].bounds(config.models) + np.array([[-0.5], [0.5]])
@@ -151,7 +153,7 @@ def verify(objects: list[SceneObject], fixtures: tuple, region: object, config: 
     return held
 
 
-def _above(objects: list[SceneObject], region: object, config: HoldConfig, rng: np.random.Generator) -> list:
+def _above(objects: list[SceneObject], region: Region, config: HoldConfig, rng: np.random.Generator) -> list[SceneObject]:
     models = [one.asset.model for one in objects]
     poses = place_above(models, region, rng=rng, config=config.place, height=float(region.centre[2]) + 0.01)
     return [one.at(pose) for one, pose in zip(objects, poses, strict=True)]

@@ -179,7 +179,7 @@ def _hold_still(
         if evidence is None:
             return rested, reasons, None
         wedged = failing_objects([check for check in evidence.refused if check.id == "S1"]) & reasons.keys()
-        if request.layered and wedged:  # walls that went through each other: no waiting frees them
+        if request.layered and wedged:  # what is this deep at rest is wedged: no waiting frees it
             return rested, {name: reasons[name] for name in sorted(wedged)}, None
         objects = later
     return objects, reasons, None
