@@ -153,7 +153,9 @@ def verify(objects: list[SceneObject], fixtures: tuple[Fixture, ...], config: Ho
     return held
 
 
-def _above(objects: list[SceneObject], region: Region, config: HoldConfig, rng: np.random.Generator) -> list[SceneObject]:
+def _above(
+    objects: list[SceneObject], region: Region, config: HoldConfig, rng: np.random.Generator
+) -> list[SceneObject]:
     models = [one.asset.model for one in objects]
     poses = place_above(models, region, rng=rng, config=config.place, height=float(region.centre[2]) + 0.01)
     return [one.at(pose) for one, pose in zip(objects, poses, strict=True)]
