@@ -15,10 +15,10 @@ from scenegen.large.options import PileConfig
 from scenegen.scenes.supports import BinSize, make_bin
 
 MOST_PILED = 1500
-"""Objects of one pile [1]. They are judged as one: 1,000 take some hours on one core."""
+"""Objects of one pile [1]. They are judged as one; that 1,000 take hours on one core is an estimate."""
 SPARE = 1.5
 """Room of a pit that is sized for its objects, over what they need on average [1]: what is drawn differs from it, and
-what lies loose along the walls takes more. At 1.15 there were always some that stuck out."""
+what lies loose along the walls takes more. At 1.15 some of 30 objects stuck out in every round."""
 
 
 def plan_pile(options: PileConfig, objects: int, demand: Demand, packing: float) -> FloorPlan:
