@@ -109,8 +109,10 @@ def _opened(piece: Piece, air: np.ndarray, cut: CutConfig) -> list[Piece]:
         if not costs[worst] > 0:
             break
         part = pieces.pop(worst)
+        covered = air[depths_in(part.hull, air) > 0]
         halves = [part]
-        for plane in _opening_planes(part, air[depths_in(part.hull, air) > 0], cut):
+        # What lies on the surface of a hull is inside by one way of rounding and not by another.
+        for plane in _opening_planes(part, covered, cut) if len(covered) else ():
             halves = [half for whole in halves for half in split(whole, plane)]
         if len(halves) < 2:
             done.append(part)

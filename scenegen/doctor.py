@@ -17,6 +17,7 @@ import numpy as np
 from generators.errors import GeneratorError
 from physics.errors import PhysicsError
 from physics.isolate import Sandbox
+from scenegen.arithmetic import arithmetic_digest
 from scenegen.errors import ScenegenError
 from scenegen.provenance import PACKAGES
 
@@ -56,6 +57,7 @@ PROBES = (
     Probe("packages", f"{_HERE}:probe_packages", f"install in a fresh environment: {INSTALL}"),
     Probe("numpy", f"{_HERE}:probe_numpy", INSTALL, distribution="numpy"),
     Probe("scipy", f"{_HERE}:probe_scipy", INSTALL, distribution="scipy"),
+    Probe("arithmetic", f"{_HERE}:probe_arithmetic", "docs/cluster.md, machines of several kinds", required=False),
     Probe("trimesh", f"{_HERE}:probe_trimesh", INSTALL, distribution="trimesh"),
     Probe("manifold3d", f"{_HERE}:probe_manifold", INSTALL, distribution="manifold3d"),
     Probe("libigl", f"{_HERE}:probe_igl", INSTALL, distribution="libigl"),
@@ -160,6 +162,11 @@ def probe_packages() -> str:
         roots.add(Path(str(spec and spec.origin)).resolve().parents[1])
     _expect(len(roots) == 1, f"{', '.join(PACKAGES)} come from different folders: {sorted(map(str, roots))}")
     return f"{', '.join(PACKAGES)} from {roots.pop()}"
+
+
+def probe_arithmetic() -> str:
+    """How this machine rounds: machines with one digest make the same bytes."""
+    return f"digest {arithmetic_digest()[:12]}; machines that show the same one make the same bytes"
 
 
 def probe_numpy() -> str:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from scenegen.arithmetic import arithmetic_digest
+
 LIBRARIES = (
     "scenegen",
     "numpy",
@@ -75,12 +77,12 @@ def library_versions() -> dict[str, str]:
 
 @cache
 def code_digest() -> str:
-    """Return the SHA-256 of our source and of the libraries that decide results.
+    """Return the SHA-256 of all that decides results: our source, libraries, and how this machine rounds.
 
-    It is meant as the version of a stage: after any change of the code a stored result is computed again,
-    so that no result of older code can pass for one of the present.
+    It is meant as the version of a stage: after any change of the code, or on another kind of processor, a stored
+    result is computed again, so that no result of other code can pass for one of the present.
     """
-    sha = hashlib.sha256()
+    sha = hashlib.sha256(arithmetic_digest().encode())
     versions = library_versions()
     sha.update(json.dumps([[name, versions[name]] for name in RESULT_LIBRARIES]).encode())
     root = Path(__file__).resolve().parents[1]

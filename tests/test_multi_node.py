@@ -18,6 +18,7 @@ from pipeline_stages import chain, items
 from test_pipeline_executors import Notes, tree
 from tiny_run import CONFIG, TinyRun, tree_hashes
 
+from scenegen.arithmetic import arithmetic_digest
 from scenegen.errors import ExecutorError
 from scenegen.pipeline import run_ray as run_ray_module
 from scenegen.pipeline.in_flight import CallInFlight, find_calls, read_call
@@ -258,12 +259,14 @@ def test_a_worker_with_other_code_or_another_store_refuses(tmp_path):
     import pickle
 
     store, stages = Store(tmp_path / "s"), pickle.dumps(chain(tmp_path))
-    assert Worker(str(store.root), store.name, code_digest(), stages, []).ready() == ""
-    trouble = Worker(str(store.root), store.name, "0" * 64, stages, []).ready()
+    assert Worker(str(store.root), store.name, code_digest(), arithmetic_digest(), stages, []).ready() == ""
+    trouble = Worker(str(store.root), store.name, "0" * 64, arithmetic_digest(), stages, []).ready()
     assert "has other code or libraries than this process" in trouble and "best from one image" in trouble
-    trouble = Worker(str(tmp_path / "none"), store.name, code_digest(), stages, []).ready()
+    trouble = Worker(str(store.root), store.name, code_digest(), "0" * 64, stages, []).ready()
+    assert "rounds otherwise than this process" in trouble and "docs/cluster.md" in trouble
+    trouble = Worker(str(tmp_path / "none"), store.name, code_digest(), arithmetic_digest(), stages, []).ready()
     assert "cannot see the store" in trouble and "--out must be a folder that all machines share" in trouble
-    trouble = Worker(str(store.root), "another", code_digest(), stages, []).ready()
+    trouble = Worker(str(store.root), "another", code_digest(), arithmetic_digest(), stages, []).ready()
     assert "holds another store there" in trouble
 
 

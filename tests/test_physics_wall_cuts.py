@@ -7,6 +7,7 @@ import manifold3d as m3
 import numpy as np
 import pytest
 
+from physics import gap_cuts
 from physics.check import Verdict
 from physics.convex import solid_arrays
 from physics.cut_directions import directions, flat_directions
@@ -114,3 +115,10 @@ def test_a_blind_bore_is_opened() -> None:
     result = decompose_mesh(mesh, config=HullConfig(), graspable=False)
     assert result.error.inward_max < 0.03
     assert not [c for c in hull_checks(result.error) if c.id in ("H2", "H3", "H4") and c.verdict is Verdict.FAIL]
+
+
+def test_air_on_a_hull_that_only_rounding_puts_inside_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two foreign meshes had air whose depth was 1e-17 in one sum over planes and none in another."""
+    piece = Piece(box(1, 1, 1) - box(0.2, 0.2, 2), ())
+    monkeypatch.setattr(gap_cuts, "depths_in", lambda hull, points: np.zeros(len(points)))
+    assert gap_cuts._opened(piece, np.array([[0.0, 0.0, 0.1]]), CutConfig()) == [piece]

@@ -27,6 +27,7 @@ from generators.ssa.model import LearnedModel
 from generators.ssa.presets import COARSE_REACH, PRESETS
 from generators.ssa.sparse_tensor import SparseTensor
 from generators.ssa.structure import (
+    DenseResidualConv,
     StructureDenoiser,
     active_cells,
     compand,
@@ -76,22 +77,35 @@ def test_euler_converges_to_a_gaussian_at_first_order() -> None:
     assert errors[0] / errors[1] == pytest.approx(2, rel=0.1) and errors[1] / errors[2] == pytest.approx(2, rel=0.1)
 
 
+ASKED, NULL = Condition.of([3], [[0.1, 0.2, 0.3]]), Condition.null(1)
+
+
 def test_guidance_one_is_the_conditional_field_and_nothing_else_is_evaluated() -> None:
-    def never(x: torch.Tensor, t: float) -> torch.Tensor:
-        raise AssertionError
+    def field_at(x: torch.Tensor, t: float):
+        def velocity(condition: Condition) -> torch.Tensor:
+            assert condition is ASKED
+            return x * t
+
+        return velocity
 
     x = noise_like(4, 2)
-    field = guided(lambda x, t: x * t, never, guidance=1.0, interval=(0.0, 1.0))
+    field = guided(field_at, ASKED, NULL, guidance=1.0, interval=(0.0, 1.0))
     assert torch.equal(field(x, 0.3), x * 0.3)
-    outside = guided(lambda x, t: x * t, never, guidance=3.0, interval=(0.4, 0.6))
+    outside = guided(field_at, ASKED, NULL, guidance=3.0, interval=(0.4, 0.6))
     assert torch.equal(outside(x, 0.3), x * 0.3) and torch.equal(outside(x, 0.7), x * 0.7)
 
 
-def test_guidance_extrapolates_inside_its_interval() -> None:
+def test_guidance_extrapolates_inside_its_interval_from_one_look_at_the_point() -> None:
     one, zero = torch.ones(2), torch.zeros(2)
-    field = guided(lambda x, t: one, lambda x, t: zero, guidance=2.5, interval=(0.1, 0.9))
-    assert torch.equal(field(zero, 0.5), 2.5 * one)
-    assert torch.equal(guided(lambda x, t: one, lambda x, t: zero, guidance=0, interval=(0, 1))(zero, 0.5), zero)
+    looks = []
+
+    def field_at(x: torch.Tensor, t: float):
+        looks.append(t)
+        return lambda condition: one if condition is ASKED else zero
+
+    field = guided(field_at, ASKED, NULL, guidance=2.5, interval=(0.1, 0.9))
+    assert torch.equal(field(zero, 0.5), 2.5 * one) and looks == [0.5]
+    assert torch.equal(guided(field_at, ASKED, NULL, guidance=0, interval=(0, 1))(zero, 0.5), zero)
 
 
 def test_schedule_falls_from_noise_to_data_and_shift_stays_near_noise() -> None:
@@ -184,6 +198,15 @@ def test_structure_reaches_across_the_lattice_through_every_scale(preset: str) -
     assert x.grad is not None and bool(x.grad[0, :, -1, -1, -1].any())
     without = [name for name, p in network.named_parameters() if p.grad is None or not bool(p.grad.any())]
     assert without == []
+
+
+def test_one_sample_without_gradients_is_convolved_as_in_training() -> None:
+    torch.manual_seed(0)
+    layer, x = DenseResidualConv(64), torch.randn(1, 16, 16, 16, 64)
+    torch.nn.init.normal_(layer.narrow.weight, std=0.1)
+    with torch.no_grad():
+        alone = layer(x)
+    torch.testing.assert_close(alone, layer(x).detach(), rtol=1e-4, atol=1e-4)
 
 
 def test_companding_spreads_small_distances_and_is_inverted():

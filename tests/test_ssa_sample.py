@@ -229,8 +229,11 @@ class PointFlow(torch.nn.Module):
         super().__init__()
         self.x0 = torch.nn.Parameter(x0)
 
-    def forward(self, x: torch.Tensor, t: torch.Tensor, condition: Condition) -> torch.Tensor:
-        return (x - self.x0) / t.view(-1, 1, 1, 1, 1)
+    def features(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return x
+
+    def velocity(self, near: torch.Tensor, t: torch.Tensor, condition: Condition) -> torch.Tensor:
+        return (near - self.x0) / t.view(-1, 1, 1, 1, 1)
 
 
 class PointLatentFlow(torch.nn.Module):
@@ -241,11 +244,12 @@ class PointLatentFlow(torch.nn.Module):
     def tokens(self, x: SparseTensor) -> None:
         return None
 
-    def forward(
-        self, x: SparseTensor, t: torch.Tensor, condition: Condition, coarse: torch.Tensor, tokens: None = None
-    ) -> torch.Tensor:
-        i, j, k = x.coords[:, 1:].long().unbind(dim=1)
-        return (x.features - self.x0[i, j, k]) / t[x.coords[:, 0].long()][:, None]
+    def features(self, x: SparseTensor, t: torch.Tensor, coarse: torch.Tensor, tokens: None) -> SparseTensor:
+        return x
+
+    def velocity(self, near: SparseTensor, t: torch.Tensor, condition: Condition, tokens: None) -> torch.Tensor:
+        i, j, k = near.coords[:, 1:].long().unbind(dim=1)
+        return (near.features - self.x0[i, j, k]) / t[near.coords[:, 0].long()][:, None]
 
 
 class NodesInChannels:

@@ -84,20 +84,31 @@ class LatentDenoiser(nn.Module):
         Raises:
             VolumeError: the latent has other channels, or a time or a distance is missing, or a sample has no cell.
         """
+        tokens = tokens or self.tokens(x_t)
+        return self.velocity(self.features(x_t, t, coarse, tokens), t, condition, tokens)
+
+    def features(
+        self, x_t: SparseTensor, t: Float[Tensor, "B"], coarse: Float[Tensor, "N"], tokens: Tokens
+    ) -> SparseTensor:
+        """Return what the convolutions before the transformer see, whatever is asked for; errors as in `forward`."""
         count = len(x_t.coords)
         if (x_t.features.shape, t.shape, coarse.shape) != ((count, self.channels), (x_t.batch_size,), (count,)):
             raise VolumeError(
                 f"latent features {tuple(x_t.features.shape)}, times {tuple(t.shape)} and coarse distances "
                 f"{tuple(coarse.shape)}, expected ({count}, {self.channels}), ({x_t.batch_size},) and ({count},)"
             )
-        tokens = tokens or self.tokens(x_t)
-        packing, time = tokens.packing, self.time(t)
-        sample = x_t.coords[:, 0].long()
         known = torch.cat([x_t.features, coarse.to(x_t.features.dtype)[:, None]], dim=1)
-        near = self.before(x_t.with_features(self.enter(known) + spread(time, sample)), tokens.rulebook)
+        placed = self.enter(known) + spread(self.time(t), x_t.coords[:, 0].long())
+        return self.before(x_t.with_features(placed), tokens.rulebook)
+
+    def velocity(
+        self, near: SparseTensor, t: Float[Tensor, "B"], condition: Condition, tokens: Tokens
+    ) -> Float[Tensor, "N C"]:
+        """Return the velocity of each cell's latent where the features are these."""
+        packing = tokens.packing
         far = self.trunk(packing.pack(near.features), packing.coords, tokens.layouts, t, condition)
         h = self.after(near.with_features(near.features + packing.unpack(far)), tokens.rulebook)
-        shift, scale = spread(self.modulation(time), sample).chunk(2, dim=1)
+        shift, scale = spread(self.modulation(self.time(t)), near.coords[:, 0].long()).chunk(2, dim=1)
         return self.leave(self.norm(h.features) * (1 + scale) + shift)
 
     def tokens(self, x: SparseTensor) -> Tokens:

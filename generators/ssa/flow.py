@@ -16,9 +16,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from generators.errors import ParameterError
+from generators.ssa.condition import Condition
 
 VelocityField = Callable[[Tensor, float], Tensor]
 """v(x_t, t): a network with its condition bound, or a closed form."""
+ConditionalField = Callable[[Tensor, float], Callable[[Condition], Tensor]]
+"""What a network sees of x_t at t whatever is asked for, and then v for a condition."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def euler_sample(field: VelocityField, noise: Tensor, times: list[float]) -> Ten
 
 
 def guided(
-    conditional: VelocityField, unconditional: VelocityField, *, guidance: float, interval: tuple[float, float]
+    field_at: ConditionalField, condition: Condition, null: Condition, *, guidance: float, interval: tuple[float, float]
 ) -> VelocityField:
     """Return v_u + guidance (v_c - v_u) within the interval of times, and v_c outside of it or where guidance is 1.
 
@@ -100,10 +103,11 @@ def guided(
     """
 
     def field(x: Tensor, t: float) -> Tensor:
-        v = conditional(x, t)
+        velocity_for = field_at(x, t)
+        v = velocity_for(condition)
         if guidance == 1 or not interval[0] <= t <= interval[1]:
             return v
-        base = unconditional(x, t)
+        base = velocity_for(null)
         return base + guidance * (v - base)
 
     return field

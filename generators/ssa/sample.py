@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 from generators.errors import ParameterError
 from generators.ssa.condition import Condition
 from generators.ssa.field import FieldConfig, FieldVolume, SampledField, field_volume
-from generators.ssa.flow import SamplerConfig, VelocityField, euler_sample, guided, lattice_noise, schedule
+from generators.ssa.flow import SamplerConfig, euler_sample, guided, lattice_noise, schedule
 from generators.ssa.model import LearnedModel
 from generators.ssa.presets import BAND
 from generators.ssa.sparse_tensor import SparseTensor
@@ -96,10 +96,12 @@ def _sample_structure(
     side, null = model.preset.lattice, Condition.null(len(seeds), model.device)
     noise = torch.stack([lattice_noise(seed, STRUCTURE_STREAM, side, CHANNELS) for seed in seeds])
 
-    def bound(to: Condition) -> VelocityField:
-        return lambda x, t: model.structure(x, _times(x, len(seeds), t), to)
+    def field_at(x: Tensor, t: float) -> Callable[[Condition], Tensor]:
+        times = _times(x, len(seeds), t)
+        near = model.structure.features(x, times)
+        return lambda asked: model.structure.velocity(near, times, asked)
 
-    field = guided(bound(condition), bound(null), guidance=config.guidance, interval=config.interval)
+    field = guided(field_at, condition, null, guidance=config.guidance, interval=config.interval)
     start = noise.permute(0, 4, 1, 2, 3).contiguous().to(model.device)
     return euler_sample(field, start, schedule(config.steps, config.shift))
 
@@ -125,11 +127,13 @@ def _sample_latent(
     tokens = model.denoiser.tokens(blank)
     asked = Condition(condition.family[held], condition.extents[held])
 
-    def bound(to: Condition) -> VelocityField:
-        return lambda x, t: model.denoiser(blank.with_features(x), _times(x, len(held), t), to, coarse, tokens)
+    def field_at(x: Tensor, t: float) -> Callable[[Condition], Tensor]:
+        times = _times(x, len(held), t)
+        near = model.denoiser.features(blank.with_features(x), times, coarse, tokens)
+        return lambda condition: model.denoiser.velocity(near, times, condition, tokens)
 
     null = Condition.null(len(held), model.device)
-    field = guided(bound(asked), bound(null), guidance=config.guidance, interval=config.interval)
+    field = guided(field_at, asked, null, guidance=config.guidance, interval=config.interval)
     data = euler_sample(field, start, schedule(config.steps, config.shift))
     return SparseTensor(cells, model.restore(data), len(seeds))
 

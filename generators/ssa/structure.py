@@ -8,9 +8,9 @@ two: a U-Net with a transformer at its coarsest scale (Hoogeboom et al. 2023, Si
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 from jaxtyping import Bool, Float, Int32
@@ -34,9 +34,6 @@ instead, samples err by 0.1 cells at the surface, and 27 of 48 have the handles 
 CONVOLUTIONS = 2
 """Residual blocks of convolution before the transformer, and as many after it, at each scale [1]."""
 
-WithinScale = Callable[[Tensor], Tensor]
-"""What happens between the convolutions of a scale: cells (B, G, G, G, C) to cells."""
-
 
 class DenseResidualConv(nn.Module):
     """x + MLP(norm(conv(x))) on a whole lattice, channels last: `ResidualConv` where every cell is active."""
@@ -50,12 +47,19 @@ class DenseResidualConv(nn.Module):
 
     def forward(self, x: Float[Tensor, "B G G G C"]) -> Float[Tensor, "B G G G C"]:
         """Return changed features."""
-        h = self.conv(x.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1)
+        h = self._convolved(x.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1)
         return x + self.narrow(nn.functional.silu(self.widen(self.norm(h))))
+
+    def _convolved(self, x: Float[Tensor, "B C G G G"]) -> Float[Tensor, "B C G G G"]:
+        if len(x) > 1 or torch.is_grad_enabled() or x.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+            return self.conv(x)
+        # conv3d leaves one small sample to a general loop, three times slower (torch 2.13 asks whether B C G G exceeds
+        # 20,480).
+        return torch.mkldnn_convolution(x, self.conv.weight, self.conv.bias, (1,) * 3, (1,) * 3, (1,) * 3, 1)
 
 
 class CoarserScale(nn.Module):
-    """Cells of twice the size: convolutions, something coarser still, convolutions, and back."""
+    """Cells of twice the size: convolutions on the way to the transformer, and on the way back."""
 
     def __init__(self, fine: int, channels: int) -> None:
         super().__init__()
@@ -64,10 +68,13 @@ class CoarserScale(nn.Module):
         self.after = nn.Sequential(*(DenseResidualConv(channels) for _ in range(CONVOLUTIONS)))
         self.up = nn.Linear(channels, 8 * fine)
 
-    def forward(self, x: Float[Tensor, "B G G G C"], within: WithinScale) -> Float[Tensor, "B G G G C"]:
-        """Return what the coarser scale adds to the finer one; `within` is given the cells of this scale."""
-        near = self.before(self.down(space_to_depth(x)))
-        return depth_to_space(self.up(self.after(near + within(near))))
+    def coarsen(self, fine: Float[Tensor, "B G G G F"]) -> Float[Tensor, "B M M M C"]:
+        """Return features of this scale."""
+        return self.before(self.down(space_to_depth(fine)))
+
+    def refine(self, coarse: Float[Tensor, "B M M M C"]) -> Float[Tensor, "B G G G F"]:
+        """Return what this scale adds to the finer one."""
+        return depth_to_space(self.up(self.after(coarse)))
 
 
 class StructureDenoiser(nn.Module):
@@ -108,17 +115,39 @@ class StructureDenoiser(nn.Module):
     def forward(
         self, x_t: Float[Tensor, "B 2 G G G"], t: Float[Tensor, "B"], condition: Condition
     ) -> Float[Tensor, "B 2 G G G"]:
-        """Return the velocity at x_t."""
+        """Return the velocity at x_t.
+
+        Raises:
+            VolumeError: The lattice has another size.
+        """
+        return self.velocity(self.features(x_t, t), t, condition)
+
+    def features(self, x_t: Float[Tensor, "B 2 G G G"], t: Float[Tensor, "B"]) -> list[Float[Tensor, "B M M M C"]]:
+        """Return what the convolutions before the transformer see at each scale, finest first, whatever is asked for.
+
+        Raises:
+            VolumeError: The lattice has another size.
+        """
         if x_t.shape[1:] != (CHANNELS, *[self.side] * 3):
             raise VolumeError(f"structure is {tuple(x_t.shape)}, expected (B, {CHANNELS}, {self.side}, ...) cubed")
-        time = self.time(t)[:, None, None, None]
-        near = self.before(self.enter(x_t.permute(0, 2, 3, 4, 1)) + time)
-        coarser: WithinScale = partial(self._attended, t=t, condition=condition)
-        for scale in reversed(self.scales):
-            coarser = partial(scale, within=coarser)
-        h = self.after(near + coarser(near))
-        shift, scale = self.modulation(time).chunk(2, dim=-1)
-        return self.leave(self.norm(h) * (1 + scale) + shift).permute(0, 4, 1, 2, 3)
+        near = [self.before(self.enter(x_t.permute(0, 2, 3, 4, 1)) + self._time(t))]
+        for scale in cast("Sequence[CoarserScale]", self.scales):
+            near.append(scale.coarsen(near[-1]))
+        return near
+
+    def velocity(
+        self, near: list[Float[Tensor, "B M M M C"]], t: Float[Tensor, "B"], condition: Condition
+    ) -> Float[Tensor, "B 2 G G G"]:
+        """Return the velocity where the features are these."""
+        h = near[-1] + self._attended(near[-1], t, condition)
+        scales = cast("Sequence[CoarserScale]", self.scales)
+        for scale, finer in zip(reversed(scales), reversed(near[:-1]), strict=True):
+            h = finer + scale.refine(h)
+        shift, scale = self.modulation(self._time(t)).chunk(2, dim=-1)
+        return self.leave(self.norm(self.after(h)) * (1 + scale) + shift).permute(0, 4, 1, 2, 3)
+
+    def _time(self, t: Float[Tensor, "B"]) -> Float[Tensor, "B 1 1 1 C"]:
+        return self.time(t)[:, None, None, None]
 
     def _attended(
         self, x: Float[Tensor, "B M M M C"], t: Float[Tensor, "B"], condition: Condition

@@ -6,6 +6,7 @@ import pickle
 import socket
 import sys
 
+from scenegen.arithmetic import arithmetic_digest
 from scenegen.errors import StoreError
 from scenegen.pipeline.attempt import Attempt, Attempter
 from scenegen.pipeline.stage import Stage
@@ -19,14 +20,22 @@ class Worker:
     Args:
         root: Folder of the store.
         store_name: Name that the driver found there.
-        code: Digest of the driver's code and libraries.
+        code: Digest of the driver's code, libraries and arithmetic.
+        arithmetic: The last of these by itself.
         stages: The chain, pickled.
         paths: Where the driver imports from.
     """
 
-    def __init__(self, root: str, store_name: str, code: str, stages: bytes, paths: list[str]):
+    def __init__(self, root: str, store_name: str, code: str, arithmetic: str, stages: bytes, paths: list[str]):
         sys.path.extend(path for path in paths if path not in sys.path)
         self._trouble = ""
+        if arithmetic != arithmetic_digest():
+            self._trouble = (
+                f"the worker on {socket.gethostname()} rounds otherwise than this process, as another kind of "
+                "processor does, and its bytes would differ: use machines of one kind, or set the variables that "
+                "docs/cluster.md names on all of them"
+            )
+            return
         if code != code_digest():
             self._trouble = (
                 f"the worker on {socket.gethostname()} has other code or libraries than this process "

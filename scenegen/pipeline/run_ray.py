@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from physics.isolate import START_DEADLINE_S
+from scenegen.arithmetic import arithmetic_digest
 from scenegen.errors import ExecutorError, StoreError
 from scenegen.pipeline.attempt import Attempt, AttemptKind
 from scenegen.pipeline.chain import Chain, Ledger, Replace
@@ -76,8 +77,8 @@ def run_ray(
     Raises:
         StageError: The stages do not fit together, or two items have one name.
         StoreError: The store cannot be written, or another run holds it.
-        ExecutorError: The cluster cannot be reached, lacks what a stage asks for, does not see the store, or runs
-            other code.
+        ExecutorError: The cluster cannot be reached, lacks what a stage asks for, does not see the store, runs other
+            code, or rounds otherwise.
     """
     check_chain(tuple(stages))
     check_items(items)
@@ -218,8 +219,9 @@ class _Scheduler:
         store, now = self.ledger.store, time.monotonic()
         actor_class: Any = ray.remote(Worker)
         handle = actor_class.options(max_restarts=0, max_task_retries=0, **pool.options).remote(
-            str(store.root), store.name, code_digest(), pickle.dumps(self.ledger.stages), list(sys.path)
-        )
+            str(store.root), store.name, code_digest(), arithmetic_digest(), pickle.dumps(self.ledger.stages),
+            list(sys.path),
+        )  # fmt: skip
         return Actor(handle, handle.ready.remote(), now, now + max(START_SECONDS, self.session.machine_wait_s))
 
     def _drop(self, pool: Pool, actor: Actor) -> None:
