@@ -201,6 +201,7 @@ def _judge(
             # PyBullet lets heaps slip for longer than MuJoCo does, and rests them otherwise by some 1 mm: a heap is
             # taken from the one towards the other.
             calm = [(open_pybullet, config.creep), (open_mujoco, config.towards)] if request.layered else []
+            lost: dict[str, str] = {}
             for open_engine, still in calm or [(open_mujoco, config.relax)]:
                 engine = open_engine(make_world(furniture, objects, ground))
                 try:
@@ -211,8 +212,8 @@ def _judge(
                     end = replace(end, lost={name: why for name, why in end.lost.items() if name not in end.restless})
                 objects, lost = at_rest(objects, end, request.pour)
                 if lost:
-                    return objects, objects, lost, None
-            lost = find_fallen(request.loads, objects)
+                    break
+            lost |= find_fallen(request.loads, objects)
             if lost:
                 return objects, objects, lost, None
         world = make_world(furniture, objects, ground)
