@@ -2,11 +2,13 @@
 
     python benchmarks/scale.py grow --library out/demo [--counts 100 1000 10000] [--layout warehouse] [--workers 2]
     python benchmarks/scale.py exact --library out/demo [--objects 300]
+    python benchmarks/scale.py pile --library out/demo [--objects 1000] [--hulls 8 32] [--no-verify]
     python benchmarks/scale.py load --scene out/warehouse/scenes/warehouse
 
 `grow` makes a scene of each size from the assets of an earlier run, on a fresh output folder each, and prints wall and
 processor time, peak memory of all its processes and the exponent of growth. `load` times a written scene in stock
 MuJoCo. `exact` verifies one scene by components and as one model, with the contact solver run to its end and not.
+`pile` brings a poured pile to rest, against one model of everything in either engine; see `pile.py`.
 """
 
 from __future__ import annotations
@@ -43,12 +45,23 @@ def main() -> int:
     kinds.choices["grow"].add_argument("--counts", type=int, nargs="+", default=[100, 1000, 10000])
     kinds.choices["grow"].add_argument("--workers", type=int, default=2)
     kinds.choices["exact"].add_argument("--objects", type=int, default=300)
+    heap = kinds.add_parser("pile")
+    heap.add_argument("--library", type=Path, required=True, help="output folder of a run with certified assets")
+    heap.add_argument("--objects", type=int, default=1000)
+    heap.add_argument("--hulls", type=int, nargs=2, default=[8, 32], help="fewest and most hulls of an asset")
+    heap.add_argument("--seed", type=int, default=1)
+    heap.add_argument("--out", type=Path, default=None, help="a temporary folder when left out")
+    heap.add_argument("--no-verify", dest="verify", action="store_false", help="measure the speed of settling only")
     kinds.add_parser("load").add_argument("--scene", type=Path, required=True)
     arguments = parser.parse_args()
     if arguments.kind == "load":
         return int(not load(arguments.scene))
     out = arguments.out or Path(tempfile.mkdtemp(prefix="scenegen_scale_"))
     out.mkdir(parents=True, exist_ok=True)
+    if arguments.kind == "pile":
+        from pile import race
+
+        return int(not race(arguments, out))
     return int(not (grow if arguments.kind == "grow" else exact)(arguments, out))
 
 

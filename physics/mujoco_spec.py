@@ -292,9 +292,10 @@ def _add_body(
     for part in body.parts:
         if part.name in shown:
             _add_surface(spec, added, part, meshes)
+    size = body.size  # of all vertices, so that it is asked for once
     for hull in body.hulls:
         group = COLLISION_GROUP if hull.part in shown else VISUAL_GROUP
-        _add_hull(spec, added, hull.mesh, body.hull_material(hull), body.size, config, meshes, group)
+        _add_hull(spec, added, hull.mesh, body.hull_material(hull), size, config, meshes, group)
     return added
 
 

@@ -26,6 +26,7 @@ from scenegen.errors import ConfigError, SceneError
 from scenegen.large.options import (
     ApartmentConfig,
     FloorClutterConfig,
+    PileConfig,
     TableFarmConfig,
     ToteGridConfig,
     WarehouseConfig,
@@ -118,6 +119,14 @@ class ToteGridScene(LargeSceneConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PileScene(LargeSceneConfig):
+    """One heap in a walled pit."""
+
+    layout: Literal["pile"]
+    options: PileConfig = field(default_factory=PileConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
 class FloorClutterScene(LargeSceneConfig):
     """Objects strewn over the floor."""
 
@@ -141,7 +150,7 @@ class ApartmentScene(LargeSceneConfig):
     options: ApartmentConfig = field(default_factory=ApartmentConfig)
 
 
-AnyLargeScene = WarehouseScene | ToteGridScene | FloorClutterScene | TableFarmScene | ApartmentScene
+AnyLargeScene = WarehouseScene | ToteGridScene | PileScene | FloorClutterScene | TableFarmScene | ApartmentScene
 AnyScene = Annotated[
     TabletopScene | BinScene | ShelfScene | AnyLargeScene,
     Field(discriminator="layout"),

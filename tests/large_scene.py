@@ -8,7 +8,7 @@ from scene_assets import plain_assets
 
 from scenegen.assets.package import asset_folder, publish_asset, stage_asset
 from scenegen.large.compose import LargeConfig, LargePlan, LargeScene, compose_large
-from scenegen.large.options import MixConfig, ShareConfig, WarehouseConfig
+from scenegen.large.options import LargeLayoutConfig, MixConfig, ShareConfig, WarehouseConfig
 from scenegen.pipeline.observer import SilentObserver
 from scenegen.pipeline.stage import Finished, Rejected, Rejection
 from scenegen.scenes.supports import BinSize
@@ -47,7 +47,14 @@ def run_here(stages, items, store, *, observer, backwards=False):
 
 
 def compose(
-    root: Path, folders, objects: int, *, options=SMALL_WAREHOUSE, layout="warehouse", seed=3, execute=run_here
+    root: Path,
+    folders,
+    objects: int,
+    *,
+    options: LargeLayoutConfig = SMALL_WAREHOUSE,
+    layout="warehouse",
+    seed=3,
+    execute=run_here,
 ):
     """Compose a scene."""
     plan = LargePlan("test", layout, options, objects, seed)

@@ -1,4 +1,4 @@
-"""Heaps poured in layers: what lies out of reach is left out, and nothing is lost."""
+"""What is poured into a bin in layers: nothing is lost."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from physics.pose import Pose
 from scenegen.large.floor import Job
 from scenegen.large.hold import HoldConfig
 from scenegen.large.pool import shell_points
-from scenegen.large.pour import CRUST, find_crust, pour
+from scenegen.large.pour import pour
 from scenegen.scenes.publish import scene_asset
 from scenegen.scenes.scene import SceneObject
 from scenegen.scenes.supports import BinSize, Region, make_bin
@@ -22,29 +22,6 @@ REGION = Region(np.array([0.0, 0.0, 0.01]), np.full(2, SIDE / 2), np.inf)
 @pytest.fixture(scope="module")
 def brick():
     return scene_asset(plain_assets()[0], "brick")  # 120 x 60 x 40 mm
-
-
-def courses(brick, count):
-    """Bricks laid flush over the whole region, in courses."""
-    return [
-        SceneObject(f"b_{z}_{i}_{j}", brick, Pose.translation(0.12 * i - 0.06, 0.06 * j - 0.09, 0.03 + 0.04 * z))
-        for z in range(count)
-        for i in range(2)
-        for j in range(4)
-    ]
-
-
-def test_what_is_buried_is_no_crust(brick):
-    laid = courses(brick, 8)
-    tops = [one.X_WB.apply(shell_points(brick))[:, 2].max() for one in laid]
-    crust = {one.name for one in find_crust(laid, REGION)}
-    assert crust == {one.name for one, top in zip(laid, tops, strict=True) if top > max(tops) - CRUST}
-    assert 0 < len(crust) < len(laid)
-
-
-def test_a_shaft_makes_its_walls_crust_down_to_the_ground(brick):
-    laid = [one for one in courses(brick, 8) if not one.name.endswith("_0_0")]
-    assert {one.name for one in find_crust(laid, REGION)} == {one.name for one in laid}
 
 
 def test_layers_lose_nothing_and_repeat(brick):

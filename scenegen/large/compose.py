@@ -39,6 +39,8 @@ MOST_BODIES = 2**16 - 1
 """Bodies that MuJoCo can number in a pair [1]."""
 BYTES_PER_HULL = 5000
 """Memory of one collision geom while the model is compiled; 4 kB were measured on 2,000 objects of 37 hulls [byte]."""
+SECONDS_PER_POURED = 60.0
+"""Deadline of a component, for each object that is poured: rounds of settling and verification of a heap [s]."""
 BYTES_PER_PAIR = 4
 """Two arrays of N (N - 1) / 2 integers of the broad phase [byte]."""
 
@@ -370,6 +372,8 @@ class _Composer:
             "component", "scenegen.large.component:hold_component", ComponentRequest, HeldComponent, self._hold,
             code_digest(), deadline_s=3600.0,
         )  # fmt: skip
+        poured = max((request.pour.poured for request in requests if request.pour is not None), default=0)
+        stage = replace(stage, deadline_s=max(stage.deadline_s, SECONDS_PER_POURED * poured))
         found = self._run(stage, [Item(request.name, request) for request in requests])
         return [found[request.name] for request in requests]
 

@@ -50,6 +50,8 @@ class Job:
     """Convex outlines from above that nothing may stand on, such as doorways [m]."""
     poured: int = 0
     """Objects poured into `container` [1]."""
+    layered: bool = False
+    """Whether they are poured in layers, however few they are; many are in any case."""
     container: str = ""
     """Fixture that holds what is poured."""
     pour_room: float = 0.0

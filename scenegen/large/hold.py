@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from physics.model import Model
+from scenegen.large.heap import HeapConfig
 from scenegen.large.pool import read_asset, shell_points, shell_volume
 from scenegen.scenes.place import PlaceConfig
 from scenegen.scenes.scene import SceneAsset, SceneObject
@@ -38,17 +39,21 @@ class HoldConfig:
     relaxations: int = 4
     """Times that a component that creeps is judged again from where it has come [1]."""
     layer: int = 40
-    """Objects that are poured at once [1]; more are poured in layers."""
+    """Objects that are poured at once, all of them free [1]; more are poured in layers, see `scenegen.large.heap`."""
     coarse_step: float = 2.0
     """Time step while objects are poured, over that of the verdict [1]."""
     place: PlaceConfig = field(default_factory=PlaceConfig)
     pour: SettleConfig = field(default_factory=lambda: SettleConfig(longest=6.0))
-    fall: SettleConfig = field(
-        default_factory=lambda: SettleConfig(longest=4.0, quiet_time=0.15, quiet_speed=0.02, quiet_spin=0.3)
-    )
-    """When a layer on others counts as fallen: it is at rest only when nothing is held fast any more."""
+    heap: HeapConfig = field(default_factory=HeapConfig)
+    """How more than `layer` objects are poured."""
     relax: SettleConfig = field(default_factory=lambda: SettleConfig(longest=4.0, quiet_time=0.3, quiet_speed=1e-3))
     """The rest of the way, with all furniture and at the step of the verdict."""
+    creep: SettleConfig = field(
+        default_factory=lambda: SettleConfig(longest=4.0, quiet_time=0.3, quiet_speed=3e-4, quiet_spin=6e-3)
+    )
+    """A heap first, in PyBullet: at these speeds it does not drift or turn by more than S2 allows."""
+    towards: SettleConfig = field(default_factory=lambda: SettleConfig(longest=0.1, quiet_time=0.1, quiet_speed=1e-3))
+    """A heap then, in MuJoCo: part of the way from where it rests in the one engine to where it rests in the other."""
     checks: SceneCheckConfig = field(default_factory=SceneCheckConfig)
 
 

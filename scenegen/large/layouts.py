@@ -13,10 +13,12 @@ from scenegen.large.options import (
     ApartmentConfig,
     FloorClutterConfig,
     LargeLayoutConfig,
+    PileConfig,
     TableFarmConfig,
     ToteGridConfig,
     WarehouseConfig,
 )
+from scenegen.large.pile import plan_pile
 from scenegen.large.table_farm import plan_table_farm
 from scenegen.large.tote_grid import plan_tote_grid
 from scenegen.large.warehouse import plan_warehouse
@@ -24,6 +26,7 @@ from scenegen.large.warehouse import plan_warehouse
 PLANNERS: dict[type, Callable[[Any, int, Demand, float], FloorPlan]] = {
     WarehouseConfig: plan_warehouse,
     ToteGridConfig: plan_tote_grid,
+    PileConfig: plan_pile,
     FloorClutterConfig: plan_floor_clutter,
     TableFarmConfig: plan_table_farm,
     ApartmentConfig: plan_apartment,

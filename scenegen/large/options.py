@@ -158,6 +158,38 @@ class ToteGridConfig:
 
 
 @dataclass(frozen=True)
+class PileConfig:
+    """One heap of up to 1,500 objects, poured into a walled pit."""
+
+    length: float | None = None
+    """Inner extent of the pit along x [m]; as long as the objects need when not given."""
+    width: float | None = None
+    """Inner extent along y [m]; as wide as the objects need when not given."""
+    depth: float = 0.4
+    """Inner height of its walls, which nothing may stick out of [m]."""
+    wall: float = 0.02
+    """Thickness of floor and walls [m]."""
+    aspect: float = 6.0
+    """Length over width, where neither is given [1]: a step of a long pit is solved faster than one of a square pit."""
+    material: str = "plywood"
+    """Material of the pit."""
+    mix: MixConfig = field(default_factory=MixConfig)
+
+    def __post_init__(self) -> None:
+        sizes = {"length": self.length, "width": self.width, "depth": self.depth, "wall": self.wall}
+        for name, size in sizes.items():
+            if size is not None and not 0 < size <= 100:
+                raise SceneError(f"{name} of the pit is {size} m, expected within (0, 100]")
+        if not 1 <= self.aspect <= 100:
+            raise SceneError(f"aspect is {self.aspect}, expected from 1 to 100")
+
+    @property
+    def needs(self) -> Needs:
+        """What is put where."""
+        return Needs(None, stacks=False, pours=True)
+
+
+@dataclass(frozen=True)
 class FloorClutterConfig:
     """Objects strewn over the bare floor, alone and in stacks."""
 
@@ -264,4 +296,6 @@ class ApartmentConfig:
         return Needs(BARE_FLOOR, stacks=False, pours=False, furniture=self.furniture)
 
 
-LargeLayoutConfig = WarehouseConfig | ToteGridConfig | FloorClutterConfig | TableFarmConfig | ApartmentConfig
+LargeLayoutConfig = (
+    WarehouseConfig | ToteGridConfig | PileConfig | FloorClutterConfig | TableFarmConfig | ApartmentConfig
+)

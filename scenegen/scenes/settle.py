@@ -44,6 +44,8 @@ class Settled:
     """Simulated time [s]."""
     warnings: tuple[str, ...]
     """What the engine complained of."""
+    restless: frozenset[str] = frozenset()
+    """Objects that are lost for nothing but that they still move."""
 
 
 def settle(
@@ -72,7 +74,8 @@ def settle(
         engine.step(stride)
         state = engine.state()
         quiet = quiet + 1 if not _moving(state, config).any() else 0
-    lost = {}
+    lost: dict[str, str] = {}
+    restless: set[str] = set()
     moving = dict(zip(state.names, _moving(state, config), strict=True)) if quiet < needed else {}
     poses = {}
     for one in objects:
@@ -88,8 +91,9 @@ def settle(
             lost[one.name] = "reaches into a keep-out zone"
         elif moving.get(one.name, False):
             speed = float(np.linalg.norm(state.linear_velocities[row]))
+            restless.add(one.name)
             lost[one.name] = f"still moves at {speed:.3g} m/s after {config.longest:g} s"
-    return Settled(poses, lost, float(state.time - begin), engine.health())
+    return Settled(poses, lost, float(state.time - begin), engine.health(), frozenset(restless))
 
 
 def _moving(state: State, config: SettleConfig) -> np.ndarray:

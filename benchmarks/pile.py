@@ -1,0 +1,166 @@
+"""A poured pile against one model of everything: time to the same stillness, and the time of its verification apart.
+
+Three ways to bring the same objects to rest in the same pit, one after the other in one process on one thread:
+
+- ours: poured in layers that are held, then let go all at once (`scenegen.large.heap`);
+- MuJoCo, naive: all objects start above the pit in one model, all free, at a step of 2 ms (its default), with the
+  contacts and the solver of verdicts;
+- PyBullet, naive: the same at 1/240 s (its default).
+
+Still is a pile when no object is faster than `HeapConfig.quiet_speed` and `quiet_spin` for `quiet_time`, with all of
+them free and sleep off, in all three. A naive model is stopped once it has taken as many times longer as the target
+asks for; its time is then "more than".
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from physics.drop_mujoco import open_mujoco
+from physics.drop_pybullet import PybulletConfig, open_pybullet
+from physics.engine import Engine, World
+from physics.materials import find_material
+from physics.mujoco_hold import HEAP
+from scenegen.assets.library import take_assets
+from scenegen.large.component import ComponentRequest, HeldComponent, hold_component
+from scenegen.large.compose import LargeConfig, measure_demand
+from scenegen.large.fill import Member
+from scenegen.large.floor import Fixture
+from scenegen.large.heap import HeapConfig
+from scenegen.large.hold import HoldConfig
+from scenegen.large.options import MixConfig, PileConfig
+from scenegen.large.pile import plan_pile
+from scenegen.large.pool import choose_assets, read_asset, weigh_assets
+from scenegen.large.pour import draw_load, pour
+from scenegen.scenes.place import place_above
+from scenegen.scenes.scene import SceneObject, make_world
+from scenegen.scenes.supports import Region
+
+MUJOCO_TIMES, PYBULLET_TIMES = 10.0, 5.0
+"""Targets: how many times faster than each naive model."""
+SPARE = 1.02
+"""A naive model runs until the target is surely met [1]."""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Time of one way to bring a pile to rest."""
+
+    wall: float
+    """Wall time [s]."""
+    cpu: float
+    """Processor time [s]."""
+    simulated: float
+    """Simulated time [s]."""
+    still: bool
+    """Whether the pile came to rest."""
+
+
+def race(arguments: argparse.Namespace, out: Path) -> bool:
+    """Bring one pile to rest in three ways, then verify ours; return whether all targets are met."""
+    folders = sorted(asset.folder for asset in take_assets(arguments.library, out))
+    known = [read_asset(str(out), folder) for folder in folders]
+    mix = MixConfig()
+    fitting = choose_assets(known, mix, mix.largest_poured)
+    assets = [a for a in fitting if arguments.hulls[0] <= len(a.model.root.hulls) <= arguments.hulls[1]]
+    if not assets:
+        print(f"no asset up to {mix.largest_poured} m has {arguments.hulls[0]} to {arguments.hulls[1]} hulls")
+        return False
+    packing = LargeConfig().packing
+    demand = measure_demand((), assets, (), LargeConfig().place.gap)
+    floor = plan_pile(PileConfig(mix=mix), arguments.objects, demand, packing)
+    (job,) = floor.cells[0].jobs
+    config = HoldConfig(str(out), floor.models, tuple(a.folder for a in assets), weigh_assets(assets, mix), layer=0)
+    rng = np.random.default_rng(arguments.seed)
+    objects = draw_load(job, config, rng)
+    hulls = [len(one.asset.model.root.hulls) for one in objects]
+    print(
+        f"{len(objects)} objects of {len(assets)} assets, {min(hulls)} to {max(hulls)} hulls each, "
+        f"{np.mean(hulls):.1f} on average; pit of {(2 * job.region.half).round(2).tolist()} m",
+        flush=True,
+    )
+    begun = time.perf_counter(), time.process_time()
+    container = floor.fixtures[0].placement(floor.models)
+    ours, lost = pour(job, container, objects, config, rng, lost=(), first=True)
+    taken = len(lost)
+    for _ in range(config.rounds):
+        if not lost:
+            break
+        ours, lost = pour(job, container, ours, config, rng, lost=lost, first=False)
+        taken += len(lost)
+    spent = Spent(time.perf_counter() - begun[0], time.process_time() - begun[1], np.nan, not lost)
+    print(f"ours: {spent.wall:.0f} s wall, {spent.cpu:.0f} s CPU; {taken} objects replaced", flush=True)
+    if not spent.still:
+        print(f"ours did not come to rest: {lost}")
+        return False
+    start = _above(objects, job.region, config, np.random.default_rng(arguments.seed))
+    world = make_world([container], start, find_material(config.ground))
+    good = True
+    for name, opener, times in (
+        ("MuJoCo", lambda w: open_mujoco(w, config=HEAP), MUJOCO_TIMES),
+        ("PyBullet", lambda w: open_pybullet(w, config=PybulletConfig(1 / 240, 0.1)), PYBULLET_TIMES),
+    ):
+        naive = run_naive(world, opener, config.heap, SPARE * times * spent.cpu)
+        factor = naive.cpu / spent.cpu
+        good &= factor >= times
+        print(
+            f"{name}, naive: {'' if naive.still else 'more than '}{naive.wall:.0f} s wall, {naive.cpu:.0f} s CPU for "
+            f"{naive.simulated:.2f} s simulated{'' if naive.still else ', not still'}; ours is "
+            f"{'' if naive.still else 'more than '}{factor:.1f} times faster by CPU (at least {times:g})",
+            flush=True,
+        )
+    return (verify(ours, floor.fixtures, config) if arguments.verify else _unverified()) and good
+
+
+def run_naive(world: World, opener: Callable[[World], Engine], config: HeapConfig, limit: float) -> Spent:
+    """Step one model of everything until it is still, or for `limit` seconds of processor time."""
+    begun = time.perf_counter(), time.process_time()
+    engine = opener(world)
+    quiet, needed = 0, max(round(config.quiet_time / config.look), 1)
+    stride = max(round(config.look / engine.timestep), 1)
+    try:
+        while quiet < needed and time.process_time() - begun[1] < limit:
+            engine.step(stride)
+            state = engine.state()
+            speed = np.linalg.norm(state.linear_velocities, axis=1).max()
+            spin = np.linalg.norm(state.angular_velocities, axis=1).max()
+            quiet = quiet + 1 if speed <= config.quiet_speed and spin <= config.quiet_spin else 0
+        simulated = float(engine.state().time)
+    finally:
+        engine.close()
+    return Spent(time.perf_counter() - begun[0], time.process_time() - begun[1], simulated, quiet >= needed)
+
+
+def verify(objects: list[SceneObject], fixtures: tuple[Fixture, ...], config: HoldConfig) -> bool:
+    """Judge a pile in both engines, sleep off; return whether every object of it holds."""
+    members = tuple(Member(one.name, one.asset.folder, one.X_WB) for one in objects)
+    bounds = fixtures[0].bounds(config.models) + np.array([[-0.5], [0.5]])
+    request = ComponentRequest("pile", 0, members, fixtures, bounds, heap=True)
+    begun = time.perf_counter(), time.process_time()
+    found = hold_component(request, config)
+    wall, cpu = time.perf_counter() - begun[0], time.process_time() - begun[1]
+    held = isinstance(found, HeldComponent)
+    print(
+        f"verification, apart: {wall:.0f} s wall, {cpu:.0f} s CPU, relaxing at the step of verdicts included: "
+        + (f"{len(found.members)} of {len(objects)} objects hold in both engines" if held else f"NOT HELD: {found}")
+    )
+    return held
+
+
+def _above(
+    objects: list[SceneObject], region: Region, config: HoldConfig, rng: np.random.Generator
+) -> list[SceneObject]:
+    models = [one.asset.model for one in objects]
+    poses = place_above(models, region, rng=rng, config=config.place, height=float(region.centre[2]) + 0.01)
+    return [one.at(pose) for one, pose in zip(objects, poses, strict=True)]
+
+
+def _unverified() -> bool:
+    print("verification: not run")
+    return True

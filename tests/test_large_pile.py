@@ -1,0 +1,221 @@
+"""Piles: poured in layers, verified in both engines, complete and repeatable; refused where they cannot be."""
+
+import functools
+
+import numpy as np
+import pytest
+from large_scene import compose, require, write_assets
+from scene_assets import plain_assets
+
+from physics.check import Verdict
+from physics.engine import Placement, World
+from physics.materials import find_material
+from physics.mujoco_hold import open_held
+from physics.pose import Pose
+from scenegen.config import read_config
+from scenegen.errors import ConfigError, SceneError
+from scenegen.large.demand import Demand
+from scenegen.large.heap import HeapConfig, Surface, order_along, pour_heap
+from scenegen.large.layouts import plan_floor
+from scenegen.large.options import MixConfig, PileConfig
+from scenegen.large.pile import MOST_PILED
+from scenegen.large.pool import read_asset, shell_points, shell_volume
+from scenegen.large.publish import PublishLargeConfig, publish_large
+from scenegen.pipeline.stage import Rejection
+from scenegen.scenes.load import load_scene
+from scenegen.scenes.publish import PublishedScene, scene_asset
+from scenegen.scenes.scene import SceneObject
+from scenegen.scenes.supports import BinSize, Region, make_bin
+
+DEMAND = Demand(0.03, 0.0015, 0.6)
+OPTIONS = PileConfig(length=1.0, width=0.5, depth=0.3, mix=MixConfig(largest_poured=0.13))
+OBJECTS = 30
+REGION = Region(np.array([0.0, 0.0, 0.01]), np.array([0.2, 0.1]), np.inf)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("pile")
+
+
+@pytest.fixture(scope="module")
+def folders(root):
+    return write_assets(root)
+
+
+@functools.cache
+def assets():
+    return tuple(scene_asset(asset, asset.model.name) for asset in plain_assets())
+
+
+def pit():
+    size = BinSize(0.4, 0.2, 0.2, 0.01)
+    return Placement("pit", make_bin(size, find_material("plywood")).model, Pose.identity(), fixed=True)
+
+
+def draw(count):
+    return [SceneObject(f"o_{number:02d}", assets()[number % 4], Pose.identity()) for number in range(count)]
+
+
+def block(name, *position):
+    return Placement(name, assets()[1].model, Pose.translation(*position))  # a cube of 50 mm
+
+
+# ---- bodies that are held -------------------------------------------------------------------------------------
+
+
+def test_what_is_held_stays_and_carries_and_what_is_left_out_meets_nothing():
+    world = World((block("low", 0, 0, 0.3), block("high", 0, 0, 0.4), block("ghost", 0, 0, 0.31)), None)
+    engine = open_held(world)
+    engine.arrange(free=["high"], held=["low"])
+    for _ in range(100):
+        engine.step(5)
+    state = engine.state()
+    assert np.array_equal(state.pose("low").position, [0, 0, 0.3])
+    assert np.array_equal(state.pose("ghost").position, [0, 0, 0.31])
+    assert state.pose("high").position[2] == pytest.approx(0.35, abs=2e-4)  # on what is held, through what is left out
+    assert (engine.speeds(["high", "low"]) < 1e-3).all()
+    engine.arrange(free=["high", "low"], held=())
+    engine.step(round(0.2 / engine.timestep))
+    fallen = 9.81 * 0.2 * (0.2 + engine.timestep) / 2  # of a semi-implicit step
+    assert engine.state().pose("low").position[2] == pytest.approx(0.3 - fallen, abs=1e-4)
+    engine.close()
+
+
+def test_a_free_body_moves_as_in_a_model_of_its_own():
+    """Held bodies far away change nothing, and freedom regained is full freedom."""
+    alone, crowded = (
+        open_held(World((block("a", 0, 0, 0.06), *more), find_material("concrete")))
+        for more in ((), (block("b", 1, 0, 0.5), block("c", 2, 0, 0.5)))
+    )
+    crowded.arrange(free=["b"], held=["a", "c"])
+    crowded.arrange(free=["a"], held=["b", "c"])
+    for engine in (alone, crowded):
+        engine.step(200)
+    a, b = (engine.state().pose("a").position for engine in (alone, crowded))
+    assert np.allclose(a, b, atol=1e-6)
+    alone.close()
+    crowded.close()
+
+
+# ---- pouring --------------------------------------------------------------------------------------------------
+
+
+def test_a_surface_rises_to_what_is_added_and_only_there():
+    surface = Surface(REGION, 0.01)
+    surface.add(SceneObject("block", assets()[1], Pose.translation(0.1, 0.0, 0.035)))
+    assert surface.under(np.array([0.09, -0.01]), np.array([0.11, 0.01])) == pytest.approx(0.06)
+    assert surface.under(np.array([-0.19, -0.09]), np.array([-0.01, 0.09])) == pytest.approx(0.01)
+
+
+def test_a_heap_rests_in_its_pit_and_repeats():
+    def run():
+        config = HeapConfig()
+        return pour_heap([], draw(16), pit(), REGION, find_material("concrete"), config, np.random.default_rng(3))
+
+    heap, again = run(), run()
+    assert not heap.restless and heap.layers > 1 and set(heap.poses) == {one.name for one in draw(16)}
+    for one in draw(16):
+        points = heap.poses[one.name].apply(shell_points(one.asset))
+        assert points[:, 2].min() > 0.01 - 1e-3 and (np.abs(points[:, :2]) < REGION.half + 1e-3).all()
+        assert np.array_equal(heap.poses[one.name].position, again.poses[one.name].position)
+
+
+def test_a_heap_is_ordered_along_its_longer_side():
+    placed = [one.at(Pose.translation(0.1 - 0.01 * number, 0.0, 0.1)) for number, one in enumerate(draw(6))]
+    assert [one.name for one in order_along(placed, REGION)] == [f"o_{number:02d}" for number in reversed(range(6))]
+
+
+def test_an_object_larger_than_the_pit_is_refused_by_name():
+    narrow = Region(REGION.centre, np.array([0.03, 0.02]), np.inf)
+    with pytest.raises(SceneError, match=r"brick .* does not fit above a region"):
+        pour_heap([], draw(1), pit(), narrow, find_material("concrete"), HeapConfig(), np.random.default_rng(0))
+
+
+# ---- plans ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("objects", [1, 30, 137, MOST_PILED])
+@pytest.mark.parametrize("options", [PileConfig(), PileConfig(length=40.0), PileConfig(length=30.0, width=2.0)])
+def test_a_pit_has_room_for_exactly_the_objects(options, objects):
+    floor = plan_floor(options, objects, DEMAND, packing=0.4)
+    (job,) = floor.cells[0].jobs
+    assert floor.objects == job.poured == objects and job.layered
+    assert objects * DEMAND.volume <= job.pour_room and job.pour_height == options.depth
+
+
+@pytest.mark.parametrize(
+    ("options", "objects", "words"),
+    [
+        (PileConfig(), MOST_PILED + 1, f"at most {MOST_PILED}"),
+        (PileConfig(length=1.0, width=0.5), 60, "ask for at most 53"),
+        (PileConfig(length=1.0, width=0.5, depth=0.1), 60, "ask for at most 13"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_what_would(options, objects, words):
+    with pytest.raises(SceneError, match=words):
+        plan_floor(options, objects, DEMAND, packing=0.4)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("{depth: 0}", "depth of the pit is 0"),
+        ("{length: -1}", "length of the pit is -1"),
+        ("{aspect: 0.5}", "aspect is 0.5"),
+        ("{material: plywod}", "plywod"),
+        ("{deep: 1}", "deep"),
+    ],
+)
+def test_bad_options_are_refused_before_anything_is_made(options, words):
+    scene = f"scenes: [{{name: heap, layout: pile, objects: 50, options: {options}}}]"
+    with pytest.raises(ConfigError, match=words):
+        read_config(f"name: x\nobjects: [{{families: all, count: 1}}]\n{scene}")
+
+
+def test_too_many_are_refused_before_anything_is_made():
+    scene = f"scenes: [{{name: heap, layout: pile, objects: {MOST_PILED + 1}}}]"
+    with pytest.raises(ConfigError, match="tote_grid"):
+        read_config(f"name: x\nobjects: [{{families: all, count: 1}}]\n{scene}")
+
+
+def test_a_pit_too_small_for_what_is_drawn_is_refused(root, folders):
+    small = PileConfig(length=0.3, width=0.3, depth=0.1, mix=OPTIONS.mix)
+    refused = compose(root, folders, 60, options=small, layout="pile")
+    assert isinstance(refused, Rejection) and "ask for at most" in refused.message
+
+
+# ---- a whole pile ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def scene(root, folders):
+    return require(compose(root, folders, OBJECTS, options=OPTIONS, layout="pile"))
+
+
+def test_a_pile_is_one_component_with_every_object_in_it(root, scene):
+    assert len(scene.members) == len({member.name for member in scene.members}) == OBJECTS
+    assert scene.counts["components"] == 1 and scene.counts["in_components"] == OBJECTS
+    volume = sum(shell_volume(read_asset(str(root), member.folder)) for member in scene.members)
+    (fixture,) = scene.fixtures
+    inner = np.ptp(fixture.bounds(scene.models), axis=0) - np.array([0.04, 0.04, 0.02])
+    assert volume <= 0.4 * np.prod(inner) + 1e-9
+
+
+def test_it_holds_in_both_engines_and_as_a_file_under_the_settings_of_the_verdict(root, scene):
+    for engine in ("mujoco", "pybullet"):
+        found = {check.id: check.verdict for check in scene.checks if check.engine == engine}
+        assert {"S1", "S2", "S3", "S5"} <= found.keys() and set(found.values()) <= {Verdict.PASS, Verdict.WARN}
+    published = publish_large(scene, PublishLargeConfig(str(root), pictures=False))
+    assert isinstance(published, PublishedScene), published
+    loaded = load_scene(root / published.folder)
+    assert {one.name for one in loaded.objects} == {member.name for member in scene.members}
+
+
+def test_the_same_seed_gives_the_same_pile(root, folders):
+    first, again = (require(compose(root, folders, 10, options=OPTIONS, layout="pile")) for _ in range(2))
+    assert again.replaced == first.replaced
+    for a, b in zip(first.members, again.members, strict=True):
+        assert a.name == b.name and a.folder == b.folder
+        assert np.array_equal(a.X_WB.position, b.X_WB.position)
+        assert np.array_equal(a.X_WB.quaternion, b.X_WB.quaternion)
