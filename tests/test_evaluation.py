@@ -21,7 +21,7 @@ from generators.ssa.shards import load_dataset
 from generators.surface import extract_surface
 from scenegen import cli
 from scenegen.errors import ConfigError
-from scenegen.evaluation.likeness import measure_likeness
+from scenegen.evaluation.likeness import measure_likeness, surface_clouds
 from scenegen.evaluation.raw import raw_figures
 from scenegen.evaluation.samples import Sample, held_out_boxes, real_meshes, retrieved_meshes
 
@@ -74,15 +74,16 @@ def test_boxes_are_held_out_and_families_take_turns(data: Path) -> None:
 
 def test_training_objects_are_no_news_and_are_found_by_their_box(data: Path) -> None:
     train = load_dataset(data, "train")
-    known = real_meshes(train, ("mug", "hex_nut"), 4, 4)
+    known = list(real_meshes(train, ("mug", "hex_nut"), 4, 4))
     rows = [int(np.flatnonzero(train.shard.family == train.families.index(f))[0]) for f in ("mug", "hex_nut")]
     asked = [
         (f, np.asarray(train.shard.extents[r], dtype=float)) for f, r in zip(("mug", "hex_nut"), rows, strict=True)
     ]
     same = retrieved_meshes(train, asked, 4)
     assert [mesh.digest for mesh in same] == [known[0].digest, known[4].digest]
-    others = real_meshes(load_dataset(data, "held_out"), ("mug", "hex_nut"), 2, 4)
-    copied = measure_likeness(known, others, known).novelty
+    others = surface_clouds(real_meshes(load_dataset(data, "held_out"), ("mug", "hex_nut"), 2, 4))
+    trained = surface_clouds(known)
+    copied = measure_likeness(trained, others, trained).novelty
     assert copied is not None and copied.ratio == 0 and copied.copies == 1
     assert measure_likeness(others, others, None).against.mmd.value == pytest.approx(0)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from scenegen.errors import ConfigError
 from scenegen.evaluation.certification import Certified, certify_samples
-from scenegen.evaluation.likeness import Likeness, measure_likeness
+from scenegen.evaluation.likeness import Likeness, measure_likeness, surface_clouds
 from scenegen.evaluation.raw import RawFigures, raw_figures
 from scenegen.evaluation.samples import (
     Sample,
@@ -118,8 +118,8 @@ def evaluate(
     asked = held_out_boxes(held_out, model.families, config.samples)
     per_family = -(-config.samples // len(model.families))
     downsampling = model.preset.downsampling
-    references = real_meshes(held_out, model.families, per_family, downsampling)
-    known = real_meshes(train, model.families, config.known, downsampling)
+    references = surface_clouds(real_meshes(held_out, model.families, per_family, downsampling))
+    known = surface_clouds(real_meshes(train, model.families, config.known, downsampling))
     raw: dict[str, RawFigures] = {}
     likeness: dict[str, Likeness] = {}
     drawn: dict[str, tuple[Sample, ...]] = {}
@@ -131,13 +131,13 @@ def evaluate(
                 say(f"{name}: {len(found)} of {config.samples} samples")
         drawn[name] = tuple(found)
         raw[name] = raw_figures(found)
-        meshes = [sample.mesh for sample in found if sample.mesh is not None]
-        if len(meshes) > 1:
-            likeness[name] = measure_likeness(meshes, references, known)
-    likeness[TRAINING] = measure_likeness(
-        real_meshes(train, model.families, per_family, downsampling), references, None
-    )
-    likeness[RETRIEVAL] = measure_likeness(retrieved_meshes(train, asked, downsampling), references, None)
+        clouds = surface_clouds(sample.mesh for sample in found if sample.mesh is not None)
+        if len(clouds) > 1:
+            likeness[name] = measure_likeness(clouds, references, known)
+    trained = surface_clouds(real_meshes(train, model.families, per_family, downsampling))
+    retrieved = surface_clouds(retrieved_meshes(train, asked, downsampling))
+    likeness[TRAINING] = measure_likeness(trained, references, None)
+    likeness[RETRIEVAL] = measure_likeness(retrieved, references, None)
     say("compared with held-out objects")
 
     certified = Certified(0, 0, 0, {})

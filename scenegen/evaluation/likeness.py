@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ import numpy as np
 from physics.mesh import Mesh
 
 if TYPE_CHECKING:
-    from generators.ssa.point_metrics import SetMetrics
+    from generators.ssa.point_metrics import Cloud, SetMetrics
 
 
 @dataclass(frozen=True)
@@ -34,19 +34,24 @@ class Likeness:
     """None for training objects themselves."""
 
 
-def measure_likeness(shapes: Sequence[Mesh], held_out: Sequence[Mesh], training: Sequence[Mesh] | None) -> Likeness:
+def surface_clouds(meshes: Iterable[Mesh]) -> list[Cloud]:
+    """Return points on each mesh; a mesh is let go when the next one is asked for."""
+    from generators.ssa.point_metrics import surface_cloud
+
+    return [surface_cloud(mesh) for mesh in meshes]
+
+
+def measure_likeness(shapes: Sequence[Cloud], held_out: Sequence[Cloud], training: Sequence[Cloud] | None) -> Likeness:
     """Compare shapes with held-out objects, and with training objects where those are given.
 
     Raises:
         ParameterError: fewer than two shapes on a side.
     """
-    from generators.ssa.point_metrics import chamfer_distances, compare_sets, surface_cloud
+    from generators.ssa.point_metrics import chamfer_distances, compare_sets
 
-    clouds, references = ([surface_cloud(mesh) for mesh in side] for side in (shapes, held_out))
     novelty = None
     if training is not None:
-        known = [surface_cloud(mesh) for mesh in training]
-        mine, theirs = (chamfer_distances(side, known).min(axis=1) for side in (clouds, references))
+        mine, theirs = (chamfer_distances(side, training).min(axis=1) for side in (shapes, held_out))
         copies = float((mine < np.percentile(theirs, 1)).mean())
         novelty = Novelty(float(np.median(mine) / np.median(theirs)), copies)
-    return Likeness(len(clouds), compare_sets(clouds, references), novelty)
+    return Likeness(len(shapes), compare_sets(shapes, held_out), novelty)

@@ -90,7 +90,7 @@ def draw_samples(
         yield Sample(family, box, blueprint, mesh, "", time.process_time() - begin)
 
 
-def real_meshes(data: Dataset, families: tuple[str, ...], per_family: int, downsampling: int) -> list[Mesh]:
+def real_meshes(data: Dataset, families: tuple[str, ...], per_family: int, downsampling: int) -> Iterator[Mesh]:
     """Return objects of a data set, so many of each family, surfaced as samples are."""
     from generators.ssa.reconstruction import object_volume
 
@@ -98,7 +98,9 @@ def real_meshes(data: Dataset, families: tuple[str, ...], per_family: int, downs
     return _surfaces(object_volume(data, row, downsampling) for row in rows)
 
 
-def retrieved_meshes(data: Dataset, asked: list[tuple[str, Float64[np.ndarray, "3"]]], downsampling: int) -> list[Mesh]:
+def retrieved_meshes(
+    data: Dataset, asked: list[tuple[str, Float64[np.ndarray, "3"]]], downsampling: int
+) -> Iterator[Mesh]:
     """Return, for each family and box, the training object of that family whose box is nearest."""
     from generators.ssa.reconstruction import object_volume
 
@@ -110,8 +112,8 @@ def retrieved_meshes(data: Dataset, asked: list[tuple[str, Float64[np.ndarray, "
     return _surfaces(object_volume(data, row, downsampling) for row in found)
 
 
-def _surfaces(volumes: Iterator) -> list[Mesh]:
-    return [extract_surface(volume) for volume in volumes if volume is not None]
+def _surfaces(volumes: Iterator) -> Iterator[Mesh]:
+    return (extract_surface(volume) for volume in volumes if volume is not None)
 
 
 def _rows(data: Dataset, family: str) -> np.ndarray:
