@@ -45,7 +45,7 @@ class Rate:
     busy: float
     """Processor time of stage calls [s]."""
     driver: float
-    """Processor time of the driver [s]."""
+    """Processor time of the driver after the first call had ended [s]."""
 
     @property
     def a_minute(self) -> float:
@@ -92,23 +92,27 @@ def measure(workers: int, count: int, resolution: int) -> Rate:
         path, out = Path(folder) / "scaling.yaml", Path(folder) / "out"
         path.write_text(yaml.safe_dump(config))
         command = [sys.executable, "-m", "scenegen", "run", str(path), "--out", str(out), "--workers", str(workers)]
-        begun, driver = time.monotonic(), 0.0
+        begun, driver, before = time.monotonic(), 0.0, None
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         watched = psutil.Process(process.pid)
         while process.poll() is None:
             try:
                 spent = watched.cpu_times()
                 driver = spent.user + spent.system
+                if before is None and (out / ".store" / "times").exists():  # the first call has ended: all is imported
+                    before = driver
             except psutil.NoSuchProcess:
                 break
             time.sleep(0.2)
         wall = time.monotonic() - begun
         summary = json.loads((out / "summary.json").read_text())
-        ended = [note.stat().st_mtime for note in (out / ".store" / "times").glob("*/*/*")]
+        notes = [
+            (note.stat().st_mtime, json.loads(note.read_text())["seconds"])
+            for note in (out / ".store" / "times").glob("*/*/*")
+        ]
+        running = max(end for end, _ in notes) - min(end - seconds for end, seconds in notes)
         busy = sum(stage["cpu_seconds"] for stage in summary["stages"])
-        first = next(stage for stage in summary["stages"] if stage["stage"] == "generate")
-        running = max(ended) - min(ended) + first["wall_seconds"] / first["calls"]
-        return Rate(workers, summary["certified"], wall, max(wall - running, 0.0), busy, driver)
+        return Rate(workers, summary["certified"], wall, max(wall - running, 0.0), busy, driver - (before or 0.0))
 
 
 def reckoned(rate: Rate, machines: int) -> tuple[float, float]:
