@@ -7,7 +7,7 @@ Three ways to bring the same objects to rest in the same pit, one after the othe
   contacts and the solver of verdicts;
 - PyBullet, naive: the same at 1/240 s (its default).
 
-Still is a pile when no object is faster than `HeapConfig.quiet_speed` and `quiet_spin` for `quiet_time`, with all of
+Still is a pile when no object is faster than `HeapConfig.rest` says for as long as it says, with all of
 them free and sleep off, in all three. A naive model is stopped once it has taken as many times longer as the target
 asks for; its time is then "more than".
 """
@@ -32,7 +32,6 @@ from scenegen.large.component import ComponentRequest, HeldComponent, hold_compo
 from scenegen.large.compose import LargeConfig, measure_demand
 from scenegen.large.fill import Member
 from scenegen.large.floor import Fixture
-from scenegen.large.heap import HeapConfig
 from scenegen.large.hold import HoldConfig
 from scenegen.large.options import MixConfig, PileConfig
 from scenegen.large.pile import plan_pile
@@ -40,6 +39,7 @@ from scenegen.large.pool import choose_assets, read_asset, weigh_assets
 from scenegen.large.pour import draw_load, pour
 from scenegen.scenes.place import place_above
 from scenegen.scenes.scene import SceneObject, make_world
+from scenegen.scenes.settle import SettleConfig
 from scenegen.scenes.supports import Region
 
 MUJOCO_TIMES, PYBULLET_TIMES = 10.0, 5.0
@@ -106,7 +106,7 @@ def race(arguments: argparse.Namespace, out: Path) -> bool:
         ("MuJoCo", lambda w: open_mujoco(w, config=HEAP), MUJOCO_TIMES),
         ("PyBullet", lambda w: open_pybullet(w, config=PybulletConfig(1 / 240, 0.1)), PYBULLET_TIMES),
     ):
-        naive = run_naive(world, opener, config.heap, SPARE * times * spent.cpu)
+        naive = run_naive(world, opener, config.heap.rest, SPARE * times * spent.cpu)
         factor = naive.cpu / spent.cpu
         good &= factor >= times
         print(
@@ -118,12 +118,12 @@ def race(arguments: argparse.Namespace, out: Path) -> bool:
     return (verify(ours, floor.fixtures, config) if arguments.verify else _unverified()) and good
 
 
-def run_naive(world: World, opener: Callable[[World], Engine], config: HeapConfig, limit: float) -> Spent:
+def run_naive(world: World, opener: Callable[[World], Engine], config: SettleConfig, limit: float) -> Spent:
     """Step one model of everything until it is still, or for `limit` seconds of processor time."""
     begun = time.perf_counter(), time.process_time()
     engine = opener(world)
-    quiet, needed = 0, max(round(config.quiet_time / config.look), 1)
-    stride = max(round(config.look / engine.timestep), 1)
+    quiet, needed = 0, max(round(config.quiet_time / config.sample_time), 1)
+    stride = max(round(config.sample_time / engine.timestep), 1)
     try:
         while quiet < needed and time.process_time() - begun[1] < limit:
             engine.step(stride)

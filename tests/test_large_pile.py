@@ -114,7 +114,7 @@ def test_a_heap_rests_in_its_pit_and_repeats():
         return pour_heap([], draw(16), pit(), REGION, find_material("concrete"), config, np.random.default_rng(3))
 
     heap, again = run(), run()
-    assert not heap.restless and heap.layers > 1 and set(heap.poses) == {one.name for one in draw(16)}
+    assert not heap.lost and heap.layers > 1 and set(heap.poses) == {one.name for one in draw(16)}
     for one in draw(16):
         points = heap.poses[one.name].apply(shell_points(one.asset))
         assert points[:, 2].min() > 0.01 - 1e-3 and (np.abs(points[:, :2]) < REGION.half + 1e-3).all()

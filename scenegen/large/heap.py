@@ -7,20 +7,22 @@ What is found here is a proposal. Whether it rests is judged elsewhere, from the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float64
 from scipy.spatial import ConvexHull
 
+from physics.drop_mujoco import open_mujoco
 from physics.engine import Placement, State
 from physics.errors import EngineError
 from physics.materials import Material
-from physics.mujoco_hold import HeldMujoco, open_held
+from physics.mujoco_hold import HEAP, HeldMujoco, open_held
 from physics.pose import Pose
 from scenegen.errors import SceneError
 from scenegen.scenes.place import hull_points
 from scenegen.scenes.scene import SceneObject, make_world
+from scenegen.scenes.settle import SettleConfig, settle
 from scenegen.scenes.supports import Region
 
 
@@ -42,14 +44,12 @@ class HeapConfig:
     """The same for its angular velocity [rad/s]."""
     fall: float = 0.6
     """Longest time of one layer [s]; what then still moves is free while the next one falls."""
-    quiet_speed: float = 5e-3
-    """Largest speed at rest [m/s]."""
-    quiet_spin: float = 0.1
-    """Largest angular velocity at rest [rad/s]."""
-    quiet_time: float = 0.1
-    """How long all must stay quiet, all of them free [s]."""
-    longest: float = 2.0
-    """Time after which what still moves, all of them free, is given up [s]."""
+    rest: SettleConfig = field(
+        default_factory=lambda: SettleConfig(
+            longest=2.0, quiet_speed=5e-3, quiet_spin=0.1, quiet_time=0.1, sample_time=0.02
+        )
+    )
+    """When all count as at rest, all of them free."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +58,8 @@ class Heap:
 
     poses: dict[str, Pose]
     """Pose of each object."""
-    restless: tuple[str, ...]
-    """Objects that still moved at the end; none where the heap is at rest."""
+    lost: dict[str, str]
+    """Objects that did not come to rest within the region, and why."""
     seconds: float
     """Simulated time [s]."""
     layers: int
@@ -167,18 +167,12 @@ def come_to_rest(
         EngineError: The state is no longer a number.
     """
     ordered = order_along(poured, region)
-    names = [one.name for one in ordered]
-    engine = open_held(make_world([container], ordered, ground))
+    engine = open_mujoco(make_world([container], ordered, ground), config=HEAP)
     try:
-        moving, quiet, needed = set(names), 0, max(round(config.quiet_time / config.look), 1)
-        while quiet < needed and engine.time < config.longest:
-            engine.step(_steps(engine, config.look))
-            moving = _unquiet(engine, names, config)
-            quiet = 0 if moving else quiet + 1
-        state = engine.state()
+        end = settle(engine, ordered, (region,), config.rest)
     finally:
         engine.close()
-    return Heap({name: state.pose(name) for name in names}, tuple(sorted(moving)), begun + float(state.time), layers)
+    return Heap(end.poses, end.lost, begun + end.seconds, layers)
 
 
 def order_along(objects: Sequence[SceneObject], region: Region) -> list[SceneObject]:
@@ -273,14 +267,6 @@ def _fall(engine: HeldMujoco, free: Sequence[str], config: HeapConfig) -> set[st
         moving = ~((speeds[:, 0] <= config.fallen_speed) & (speeds[:, 1] <= config.fallen_spin))
         quiet = 0 if moving.any() else quiet + 1
     return set(names[moving].tolist())
-
-
-def _unquiet(engine: HeldMujoco, names: Sequence[str], config: HeapConfig) -> set[str]:
-    speeds = engine.speeds(names)
-    if not np.isfinite(speeds).all():
-        raise EngineError(f"the heap burst at {engine.time:.3g} s")
-    moving = ~((speeds[:, 0] <= config.quiet_speed) & (speeds[:, 1] <= config.quiet_spin))
-    return {name for name, moves in zip(names, moving, strict=True) if moves}
 
 
 def _steps(engine: HeldMujoco, seconds: float) -> int:

@@ -103,16 +103,13 @@ def _pour_in_layers(
         heap = pour_heap(rested, fresh, container, job.region, find_material(config.ground), config.heap, rng)
     except EngineError as error:
         return [*rested, *fresh], {one.name: str(error) for one in fresh}
-    lying = [one.at(heap.poses[one.name]) for one in (*rested, *fresh)]
-    restless = set(heap.restless)
+    lying, lost = [one.at(heap.poses.get(one.name, one.X_WB)) for one in (*rested, *fresh)], heap.lost
     if not rested:
         ordered = order_along(lying, job.region)
-        names = sorted(one.name for one in ordered)
-        restless = {name for name, one in zip(names, ordered, strict=True) if one.name in restless}
-        lying = [SceneObject(name, one.asset, one.X_WB) for name, one in zip(names, ordered, strict=True)]
-    lost = dict.fromkeys(sorted(restless), f"still moves {config.heap.longest:g} s after the heap was let go")
-    lying, out = at_rest(lying, Settled({}, {}, heap.seconds, ()), job)
-    return lying, lost | out
+        new = dict(zip((one.name for one in ordered), sorted(one.name for one in ordered), strict=True))
+        lost = {new[name]: reason for name, reason in lost.items()}
+        lying = [SceneObject(new[one.name], one.asset, one.X_WB) for one in ordered]
+    return at_rest(lying, Settled({}, lost, heap.seconds, ()), job)
 
 
 def at_rest(objects: Sequence[SceneObject], end: Settled, job: Job | None) -> tuple[list[SceneObject], dict[str, str]]:
