@@ -258,6 +258,7 @@ def check_config(data: dict[str, Any], *, source: str) -> RunConfig:
     config = read_record(data, RunConfig, source=source)
     _check_stages(config.executor, source)
     learned = _learned_families(config.generator, source)
+    _check_device(config, source)
     _check_objects(config, learned, source)
     _check_scenes(config, source)
     return config
@@ -339,7 +340,26 @@ def _learned_families(config: GeneratorConfig, source: str) -> tuple[str, ...]:
         draw_config(config)
     except GeneratorError as error:
         raise ConfigError(f"{source}: generator.checkpoint: {error}") from error
-    return open_learned(config).families
+    return open_learned(dataclasses.replace(config, device="cpu")).families
+
+
+def _check_device(config: RunConfig, source: str) -> None:
+    """Refuse sampling on a GPU that is not there, or that the stage is not given."""
+    if config.generator.kind == "procedural" or config.generator.device == "cpu":
+        return
+    gpus = config.executor.stages.get("generate", StageLimits()).gpus
+    if gpus == 0:
+        raise ConfigError(
+            f"{source}: generator.device is cuda, but executor.stages.generate.gpus is 0; leave it out, or give the "
+            "share of a GPU that one generator takes"
+        )
+    if config.executor.kind == "serial" or config.executor.address is None:
+        from generators.ssa.checkpoint import find_device  # brings torch
+
+        try:
+            find_device(config.generator.device)
+        except GeneratorError as error:
+            raise ConfigError(f"{source}: generator.device: {error}, or join a cluster with --address") from error
 
 
 def _check_objects(config: RunConfig, learned: tuple[str, ...], source: str) -> None:
@@ -373,7 +393,8 @@ def _check_sides(config: GeneratorConfig, family: str, parameters: Mapping[str, 
         )
     from generators.ssa.generator import draw_extents  # brings torch
 
-    draw_extents(open_learned(config).model, family, np.random.default_rng(0), parameters)
+    model = open_learned(dataclasses.replace(config, device="cpu")).model
+    draw_extents(model, family, np.random.default_rng(0), parameters)
 
 
 def _check_scenes(config: RunConfig, source: str) -> None:

@@ -20,7 +20,7 @@ from scenegen.config import LargeSceneConfig, RunConfig
 from scenegen.errors import ConfigError
 from scenegen.large.compose import BYTES_PER_HULL, BYTES_PER_PAIR
 
-CERTIFIED_SHARE = {"procedural": 0.96, "ssa": 0.5, "mixed": 0.9}
+CERTIFIED_SHARE = {"procedural": 0.96, "ssa": 0.7, "mixed": 0.85}
 """Share of the draws that is certified, by kind of generator: the others are drawn again [1]."""
 ASSET_SECONDS = 12.0
 """Processor time from seed to certificate, the mean over all families [s]."""

@@ -14,7 +14,7 @@ from physics.floors import EngineFloors
 from physics.hulls import without_slabs
 from scenegen.assets import build
 from scenegen.assets.build import AssetRequest, BatteryConfig, BuildConfig, CertifiedAsset, Draft, SurfaceConfig
-from scenegen.assets.draw import draw_config
+from scenegen.assets.draw import Mate, draw_config
 from scenegen.assets.layout import THUMB_PNG
 from scenegen.assets.library import take_assets
 from scenegen.assets.manifest import RejectionRow, write_manifest, write_rejections
@@ -27,7 +27,7 @@ from scenegen.large.export import ExportConfig
 from scenegen.large.make import make_large
 from scenegen.pipeline.observer import Observer
 from scenegen.pipeline.outcomes import keep_outcomes
-from scenegen.pipeline.stage import Finished, Item, Outcome, Rejected, Stage
+from scenegen.pipeline.stage import Finished, Item, Outcome, Rejected, Resources, Stage
 from scenegen.pipeline.store import Store
 from scenegen.provenance import code_digest, config_digest
 from scenegen.reports.figures import write_thumb_sheet
@@ -288,6 +288,8 @@ def asset_stages(config: RunConfig, floors: tuple[EngineFloors, ...], out: Path)
         Stage(name, f"{step.__module__}:{step.__name__}", taken, given, config=step_config, version=code_digest())
         for name, step, taken, given, step_config in steps
     ]
+    if how.draw.generator.device == "cuda":
+        stages[0] = replace(stages[0], resources=Resources(gpus=1.0))
     stages.append(
         Stage(PUBLISH, "scenegen.assets.publish:publish", CertifiedAsset, PublishedAsset, publish, code_digest())
     )
@@ -295,18 +297,18 @@ def asset_stages(config: RunConfig, floors: tuple[EngineFloors, ...], out: Path)
 
 
 def object_items(config: RunConfig) -> list[Item]:
-    """Return one item for each requested object, the families taking turns."""
-    items = []
+    """Return one item for each requested object, the families taking turns; neighbours are sampled together."""
+    asked: list[Mate] = []
     for batch in config.objects:
         for number in range(batch.count):
             family = batch.families[number % len(batch.families)]
-            request = AssetRequest(
-                item_id=f"object_{len(items):05d}",
-                seed=config.seed,
-                family=family,
-                parameters=batch.parameters,
-            )
-            items.append(Item(request.item_id, request))
+            asked.append(Mate(f"object_{len(asked):05d}", family, batch.parameters))
+    size = 1 if config.generator.kind == "procedural" else config.generator.batch
+    items = []
+    for number, one in enumerate(asked):
+        first = number - number % size
+        together = tuple(asked[first : first + size]) if size > 1 else ()
+        items.append(Item(one.item_id, AssetRequest(one.item_id, config.seed, one.family, one.parameters, together)))
     return items
 
 
@@ -315,11 +317,16 @@ def next_draw(config: RunConfig, outcome: Outcome) -> Item | None:
     if isinstance(outcome, Finished):
         return None
     request: AssetRequest = outcome.item.record
-    place, _, attempt = request.item_id.partition("_draw_")
-    number = int(attempt or 0) + 1
+    number = int(request.item_id.partition("_draw_")[2] or 0) + 1
     if number >= config.attempts_per_object:
         return None
-    again = replace(request, item_id=f"{place}_draw_{number}")
+
+    def named(item_id: str) -> str:
+        return f"{item_id.partition('_draw_')[0]}_draw_{number}"
+
+    # The batch of the second draws is that of the first, whichever of them are needed: it depends on no verdict.
+    together = tuple(replace(mate, item_id=named(mate.item_id)) for mate in request.batch)
+    again = replace(request, item_id=named(request.item_id), batch=together)
     return Item(again.item_id, again)
 
 

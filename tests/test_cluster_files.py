@@ -97,6 +97,7 @@ def test_the_entry_command_is_a_run_that_scenegen_takes():
     assert config.executor.address == "auto" and config.executor.machine_wait_s >= 600
     asked = config.executor.stages["generate"]
     assert asked.gpus == 0.25 and asked.cpus == 0.5
+    assert (config.generator.kind, config.generator.device) == ("ssa", "cuda")  # or the GPUs would be there for nothing
     # The groups can hold what is asked for, as many calls at a time as are asked for.
     cluster = RAYJOB["spec"]["rayClusterSpec"]
     cores = sum(
@@ -135,8 +136,10 @@ def test_the_commands_of_the_page_are_runs_that_scenegen_takes():
 
 
 def test_the_keys_of_the_page_exist():
-    (block,) = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    config = read_config("name: page\nobjects: [{family: mug, count: 1}]\n" + block)
+    blocks = "".join(re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
+    blocks = blocks.replace("executor:\n", "executor:\n  address: auto\n")  # a GPU here is not needed then
+    config = read_config("name: page\nobjects: [{family: mug, count: 1}]\n" + blocks)
+    assert (config.generator.device, config.generator.batch) == ("cuda", 16)
     assert config.executor.stages["drop_pybullet"].custom == {"sim": 1.0}
     assert all(f"`{stage}`" in PAGE for stage in STAGES)
     assert all(re.search(rf"\b{name}\b", PAGE) for name in ("lookupcache=pos", "machine_wait_s", "quarantined"))

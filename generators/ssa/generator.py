@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -12,14 +12,14 @@ import numpy as np
 import torch
 
 from generators.blueprint import Blueprint, BodyBlueprint, PartBlueprint
-from generators.errors import FamilyError, ParameterError, VolumeError
+from generators.errors import BackendError, FamilyError, ParameterError, VolumeError
 from generators.families import FAMILIES
 from generators.ssa.checkpoint import MODEL_FILE, load_model
 from generators.ssa.field import FieldConfig, FieldVolume, field_volume
 from generators.ssa.flow import SamplerConfig
 from generators.ssa.model import LearnedModel
 from generators.ssa.presets import FILL, Preset
-from generators.ssa.sample import sample_fields
+from generators.ssa.sample import SampledField, sample_fields
 
 SIDES = ("extent_x", "extent_y", "extent_z")
 """Names of the parameters that fix a side of the bounding box [m]."""
@@ -42,15 +42,30 @@ class LearnedConfig:
 
 
 @dataclass(frozen=True)
+class SampleRequest:
+    """One sample before the networks run: all that chance decides of it."""
+
+    family: str
+    extents: tuple[float, float, float]
+    """Bounding box [m]."""
+    material: str
+    seed: int
+    """Decides its noise, whatever else is in the batch."""
+
+
+@dataclass(frozen=True)
 class LearnedGenerator:
     """Draws a bounding box of the family's training objects and samples one object of that size.
 
-    Runs on one CPU thread, one object at a time, so equal chance gives equal bytes wherever it runs. The checkpoint is
-    read at the first use and kept by the process.
+    On a CPU it runs on one thread, so equal chance gives equal bytes wherever it runs, one object at a time or in equal
+    batches: matrix products of another batch size differ in their last bits. On CUDA a sample is equal within the
+    tolerance of its kernels. The checkpoint is read at the first use and kept by the process.
     """
 
     checkpoint: Path
     config: LearnedConfig = field(default_factory=LearnedConfig)
+    device: str = "cpu"
+    """Where the networks run."""
 
     @property
     def model(self) -> LearnedModel:
@@ -58,8 +73,9 @@ class LearnedGenerator:
 
         Raises:
             CheckpointError: The file is missing, damaged or of another architecture.
+            BackendError: CUDA is asked for where there is none.
         """
-        return _loaded(self.file)
+        return _loaded(self.file, self.device)
 
     @property
     def file(self) -> Path:
@@ -112,26 +128,63 @@ def sample_blueprint(
     parameters: Mapping[str, float] | None = None,
     config: LearnedConfig | None = None,
 ) -> Blueprint:
-    """Return the blueprint of one sample of a model on the CPU; arguments and errors as `LearnedGenerator.generate`."""
+    """Return the blueprint of one sample of a model; arguments and errors as `LearnedGenerator.generate`."""
     config = config or LearnedConfig()
-    model.index_of(family)
     if resolution != body_voxels(model.preset):
         raise ParameterError(
             f"resolution is {resolution} voxels along the longest side, but the learned model (preset "
             f"{model.preset.name}) makes {body_voxels(model.preset)}; ask for that, or train another preset"
         )
-    if model.device.type != "cpu":
-        raise ParameterError(f"the model lies on {model.device}; blueprints are sampled on the CPU, to the same bytes")
-    extents = draw_extents(model, family, rng, parameters or {})
+    request = request_sample(model, family, rng=rng, parameters=parameters or {})
+    (sampled,) = sample_together(model, [request], config=config.sampler)
+    return blueprint_of(request, sampled, config=config.field)
+
+
+def request_sample(
+    model: LearnedModel, family: str, *, rng: np.random.Generator, parameters: Mapping[str, float]
+) -> SampleRequest:
+    """Draw box, material and seed of one sample; arguments and errors as `LearnedGenerator.generate`."""
+    model.index_of(family)
+    extents = draw_extents(model, family, rng, parameters)
     material = _draw_material(model, family, rng)
-    seed = int(rng.integers(SEEDS))
-    with one_thread():
-        (sampled,) = sample_fields(model, families=[family], extents=[extents], seeds=[seed], config=config.sampler)
-    found = field_volume(sampled, config=config.field)
+    return SampleRequest(family, extents, material, int(rng.integers(SEEDS)))
+
+
+def sample_together(
+    model: LearnedModel, requests: Sequence[SampleRequest], *, config: SamplerConfig
+) -> list[SampledField]:
+    """Run the networks on several samples as one batch.
+
+    Raises:
+        BackendError: The device has no memory for so many.
+    """
+    try:
+        with one_thread():
+            return sample_fields(
+                model,
+                families=[request.family for request in requests],
+                extents=[request.extents for request in requests],
+                seeds=[request.seed for request in requests],
+                config=config,
+            )
+    except torch.OutOfMemoryError as error:
+        smaller = f"set generator.batch={len(requests) // 2}" if len(requests) > 1 else "take another device"
+        raise BackendError(f"{model.device} has no memory for a batch of {len(requests)} samples; {smaller}") from error
+
+
+def blueprint_of(request: SampleRequest, sampled: SampledField, *, config: FieldConfig) -> Blueprint:
+    """Make the solid of a sample.
+
+    Raises:
+        VolumeError: The sample bounds no solid; the text says why.
+    """
+    family = request.family
+    found = field_volume(sampled, config=config)
     if found.volume is None:
-        raise VolumeError(f"{family}: the sample of seed {seed} bounds no solid: {found.reason}")
-    part = PartBlueprint(family, found.volume, material, genus=family_genus(family))
-    record = {name: side for name, side in zip(SIDES, extents, strict=True)} | _record(found) | {"seed": float(seed)}
+        raise VolumeError(f"{family}: the sample of seed {request.seed} bounds no solid: {found.reason}")
+    part = PartBlueprint(family, found.volume, request.material, genus=family_genus(family))
+    sides = dict(zip(SIDES, request.extents, strict=True))
+    record = sides | _record(found) | {"seed": float(request.seed)}
     return Blueprint(family, (BodyBlueprint(family, (part,)),), parameters=record, generator="learned")
 
 
@@ -205,5 +258,5 @@ def one_thread() -> Iterator[None]:
 
 
 @lru_cache(maxsize=1)
-def _loaded(checkpoint: Path) -> LearnedModel:
-    return load_model(checkpoint)
+def _loaded(checkpoint: Path, device: str) -> LearnedModel:
+    return load_model(checkpoint, device)

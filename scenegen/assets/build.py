@@ -40,7 +40,7 @@ from physics.subject import Subject
 from physics.validity import ValidityConfig, check_validity
 from scenegen.assets.asset import Asset, Origin, make_asset
 from scenegen.assets.certificate import Certificate, certify
-from scenegen.assets.draw import DrawConfig, draw_object
+from scenegen.assets.draw import DrawConfig, Mate, draw_object
 from scenegen.pipeline.stage import Rejection
 from scenegen.provenance import item_rng
 
@@ -57,6 +57,8 @@ class AssetRequest:
     """Name of the object family."""
     parameters: dict[str, float] = field(default_factory=dict)
     """Family parameters that are given instead of drawn [m] or [1]."""
+    batch: tuple[Mate, ...] = ()
+    """Objects that are sampled together with this one, itself among them; empty for it alone."""
 
 
 RESTLESS = ("D3", "D6", "D14")
@@ -184,11 +186,12 @@ def draw_blueprint(request: AssetRequest, config: DrawConfig) -> Draft | Rejecti
         seed=request.seed,
         item_id=request.item_id,
         parameters=request.parameters,
+        batch=request.batch,
     )
     if isinstance(drawn, Rejection):
         return drawn
     blueprint, notes = drawn
-    return Draft(request, blueprint, notes=notes)
+    return Draft(replace(request, batch=()), blueprint, notes=notes)
 
 
 def extract_solid(draft: Draft, config: SurfaceConfig) -> Draft | Rejection:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
 from pydantic import Field
 
 from generators.blueprint import Blueprint
@@ -18,7 +17,8 @@ from scenegen.pipeline.stage import Rejection
 from scenegen.provenance import item_rng
 
 if TYPE_CHECKING:
-    from generators.ssa.generator import LearnedGenerator
+    from generators.ssa.generator import LearnedGenerator, SampleRequest
+    from generators.ssa.sample import SampledField
 
 BUNDLED = {"bundled": "small", "bundled-small": "small", "bundled-nano": "nano"}
 """Names of the checkpoints that ship with the package, and their presets."""
@@ -42,6 +42,19 @@ class GeneratorConfig:
     """Euler steps of the learned generator's sampler [1]."""
     guidance: Annotated[float, Field(ge=0, le=20)] = 1.5
     """Its classifier-free guidance; 1 is none [1]."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where its networks run. Bytes are equal on CPUs; on CUDA a sample is equal within a tolerance."""
+    batch: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Objects that are sampled together, neighbours in the request: what is in a batch depends on nothing else [1]."""
+
+
+@dataclass(frozen=True)
+class Mate:
+    """One object of a batch."""
+
+    item_id: str
+    family: str
+    parameters: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,18 +84,32 @@ def draw_config(generator: GeneratorConfig) -> DrawConfig:
 
 
 def draw_object(
-    config: GeneratorConfig, *, family: str, seed: int, item_id: str, parameters: Mapping[str, float]
+    config: GeneratorConfig,
+    *,
+    family: str,
+    seed: int,
+    item_id: str,
+    parameters: Mapping[str, float],
+    batch: Sequence[Mate] = (),
 ) -> tuple[Blueprint, tuple[str, ...]] | Rejection:
     """Return the blueprint of one object, with notes on how it was drawn, or why there is none.
 
     A family that the checkpoint does not know is drawn procedurally, and a note says so.
+
+    Args:
+        config: Which generator.
+        family: Name of the family.
+        seed: Seed of the run.
+        item_id: Name of the object in it.
+        parameters: What is given instead of drawn.
+        batch: Objects that the learned generator samples with this one, itself among them; empty for it alone.
     """
     rng, notes = item_rng(seed, item_id, "generate"), ()
     try:
-        if config.kind != "procedural" and _is_learned(config, item_rng(seed, item_id, "kind")):
+        if _is_learned(config, seed, item_id):
             learned = open_learned(config)
             if family in learned.families:
-                return learned.generate(family, rng=rng, resolution=learned.resolution, parameters=parameters), ()
+                return _draw_learned(config, Mate(item_id, family, dict(parameters)), seed, batch)
             notes = (f"{family}: not known to the learned generator, drawn procedurally",)
         made = ProceduralGenerator().generate(family, rng=rng, resolution=config.resolution, parameters=parameters)
     except ParameterError as error:
@@ -92,8 +119,42 @@ def draw_object(
     return made, notes
 
 
-def _is_learned(config: GeneratorConfig, rng: np.random.Generator) -> bool:
-    return config.kind == "ssa" or bool(rng.random() < config.learned_share)
+def _is_learned(config: GeneratorConfig, seed: int, item_id: str) -> bool:
+    """Return whether an object is for the learned generator, as long as that knows its family."""
+    if config.kind != "mixed":
+        return config.kind == "ssa"
+    return bool(item_rng(seed, item_id, "kind").random() < config.learned_share)
+
+
+def _draw_learned(
+    config: GeneratorConfig, own: Mate, seed: int, batch: Sequence[Mate]
+) -> tuple[Blueprint, tuple[str, ...]]:
+    """Sample one object, in its batch; the objects of that which are not for the learned generator are left out."""
+    from generators.ssa.generator import blueprint_of, request_sample
+
+    learned = open_learned(config)
+
+    def request(one: Mate) -> SampleRequest:
+        rng = item_rng(seed, one.item_id, "generate")
+        return request_sample(learned.model, one.family, rng=rng, parameters=one.parameters)
+
+    together = [
+        one for one in batch or (own,) if one.family in learned.families and _is_learned(config, seed, one.item_id)
+    ]
+    fields = _sampled(config, tuple(request(one) for one in together))
+    made = blueprint_of(request(own), fields[together.index(own)], config=learned.config.field)
+    if (config.device, len(together)) == ("cpu", 1):
+        return made, ()
+    return made, (f"sampled on {config.device} in a batch of {len(together)}",)
+
+
+@functools.lru_cache(maxsize=2)
+def _sampled(config: GeneratorConfig, requests: tuple[SampleRequest, ...]) -> list[SampledField]:
+    """Return the fields of a batch; kept, as the calls that follow here are most often for the others in it."""
+    from generators.ssa.generator import sample_together
+
+    learned = open_learned(config)
+    return sample_together(learned.model, requests, config=learned.config.sampler)
 
 
 @functools.cache
@@ -105,4 +166,4 @@ def open_learned(config: GeneratorConfig) -> LearnedGenerator:
     preset = BUNDLED.get(config.checkpoint)
     file = Path(config.checkpoint) if preset is None else BUNDLED_CHECKPOINTS[preset]
     sampler = replace(SamplerConfig(), steps=config.steps, guidance=config.guidance)
-    return LearnedGenerator(file, LearnedConfig(sampler=sampler))
+    return LearnedGenerator(file, LearnedConfig(sampler=sampler), config.device)
