@@ -170,8 +170,18 @@ def test_a_phase_trained_in_another_folder_is_carried_over(data, whole, tmp_path
         train(CONFIG, data, tmp_path, lambda report: Wish.GO, only="latents")
 
 
+def started(config: TrainConfig, steps: int | None = None, **checkpoints: Path) -> TrainConfig:
+    """Return settings by which networks start from checkpoints."""
+    for name, path in checkpoints.items():
+        phase = dataclasses.replace(getattr(config, name), start=str(path))
+        config = dataclasses.replace(
+            config, **{name: phase if steps is None else dataclasses.replace(phase, steps=steps)}
+        )
+    return config
+
+
 def test_the_autoencoder_of_another_checkpoint_is_taken_as_it_is(data, whole, tmp_path):
-    taken = dataclasses.replace(CONFIG, autoencoder=str(whole / "model"))
+    taken = started(CONFIG, 0, vae=whole / "model")
     phases = []
     assert train(taken, data, tmp_path, lambda report: phases.append(report.phase) or Wish.GO).finished
     assert phases == ["structure", "structure", "denoiser", "denoiser"]
@@ -181,7 +191,32 @@ def test_the_autoencoder_of_another_checkpoint_is_taken_as_it_is(data, whole, tm
     assert identity_of(taken, index, "structure") == identity_of(CONFIG, index, "structure")
     assert identity_of(taken, index, "denoiser") != identity_of(CONFIG, index, "denoiser")
     with pytest.raises(CheckpointError, match="no checkpoint at"):
-        train(dataclasses.replace(CONFIG, autoencoder=str(tmp_path / "no")), data, tmp_path, lambda report: Wish.GO)
+        train(started(CONFIG, 0, vae=tmp_path / "no"), data, tmp_path, lambda report: Wish.GO)
+
+
+def test_one_network_goes_on_from_a_checkpoint_and_the_others_are_taken(data, whole, tmp_path):
+    model = whole / "model"
+    further = started(started(CONFIG, structure=model), 0, vae=model, denoiser=model)
+    phases = []
+    assert train(further, data, tmp_path, lambda report: phases.append(report.phase) or Wish.GO).finished
+    assert phases == ["structure", "structure"]
+    made, before = (load_tensors(folder / "model.json")[0] for folder in (tmp_path / "model", model))
+    changed = {name.split(".")[0] for name, value in before.items() if not torch.equal(made[name], value)}
+    assert changed == {"structure"}
+    first, begun = (TrainingLog(folder).lines()[0]["loss"] for folder in (tmp_path, whole))
+    assert first < begun  # of the same objects, times and noise: it does not start from random weights
+    card = load_tensors(tmp_path / "model" / "model.json")[1]["card"]
+    assert card["steps"] == {"structure": 2, "vae": 0, "denoiser": 0}
+    assert card["training"]["structure"]["start"] == str(model)
+    index = load_dataset(data, "train").index
+    assert identity_of(further, index, "structure") != identity_of(CONFIG, index, "structure")
+
+
+def test_a_denoiser_is_not_taken_for_the_latents_of_another_autoencoder(data, whole, tmp_path):
+    with pytest.raises(TrainingError, match="the autoencoder is not that of .* set vae.steps=0 and vae.start"):
+        train(started(CONFIG, 0, denoiser=whole / "model"), data, tmp_path, lambda report: Wish.GO)
+    with pytest.raises(TrainingError, match="steps may be 0 where a checkpoint to start from is given"):
+        dataclasses.replace(CONFIG.structure, steps=0)
 
 
 def test_bfloat16_follows_single_precision(data, tmp_path):

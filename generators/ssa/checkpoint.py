@@ -191,27 +191,44 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> LearnedModel:
     )
 
 
-def load_autoencoder(path: Path, vae: nn.Module) -> None:
-    """Load the autoencoder of a model, strictly; its denoisers may be of another architecture.
+def load_network(path: Path, name: str, module: nn.Module) -> None:
+    """Load one network of a model, strictly; the others may be of another architecture.
+
+    Args:
+        path: Folder of `save_model`, or its JSON file.
+        name: vae, structure or denoiser.
+        module: Where the weights go.
 
     Raises:
-        CheckpointError: missing, truncated, a wrong hash, or another autoencoder.
+        CheckpointError: missing, truncated, a wrong hash, or another network.
     """
     tensors = load_tensors(_model_file(path))[0]
-    own = {key.removeprefix("vae."): value for key, value in tensors.items() if key.startswith("vae.")}
-    load_weights(vae, own, source=f"{_model_file(path)} (vae)")
+    own = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
+    load_weights(module, own, source=f"{_model_file(path)} ({name})")
 
 
-def autoencoder_digest(path: Path) -> str:
-    """Return the SHA-256 of the autoencoder's weights of a model.
+def load_statistics(path: Path) -> tuple[Tensor, Tensor]:
+    """Return the mean and the deviation of each latent channel of a model.
+
+    Raises:
+        CheckpointError: missing, truncated, a wrong hash, or without them.
+    """
+    tensors = load_tensors(_model_file(path))[0]
+    if "latent_mean" not in tensors or "latent_std" not in tensors:
+        raise CheckpointError(f"{_model_file(path)} is of another architecture: no latent statistics")
+    return tensors["latent_mean"], tensors["latent_std"]
+
+
+def network_digest(path: Path, name: str) -> str:
+    """Return the SHA-256 of the weights of one network of a model.
 
     Raises:
         CheckpointError: missing, truncated, or a wrong hash.
     """
     tensors = load_tensors(_model_file(path))[0]
     digest = hashlib.sha256()
-    for name in sorted(name for name in tensors if name.startswith("vae.")):
-        digest.update(name.encode() + tensors[name].contiguous().numpy().tobytes())
+    for key in sorted(key for key in tensors if key.startswith(f"{name}.")):
+        digest.update(key.encode() + tensors[key].contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 

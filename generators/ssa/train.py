@@ -16,11 +16,12 @@ from generators.errors import TrainingError
 from generators.ssa.bands import Bands, Structures
 from generators.ssa.checkpoint import (
     MODEL_FILE,
-    autoencoder_digest,
     find_device,
-    load_autoencoder,
+    load_network,
+    load_statistics,
     load_tensors,
     load_weights,
+    network_digest,
     save_model,
     save_tensors,
 )
@@ -113,9 +114,12 @@ def train(
             return Trained(done, None)
     bands = Bands.of(train_split, device), Bands.of(test_split, device)
     vae = VaeTraining(model.vae, config.vae, model.preset, *bands)
-    done = run.autoencoder(vae, observe)
+    done = run.complete(vae, observe)
     if not done or only == "vae":
         return Trained(done, None)
+    if not config.denoiser.steps:
+        mean, std = run.take_denoiser(model.denoiser)
+        return Trained(True, None) if only == "denoiser" else run.finish(model, mean, std, train_split)
     latents, unseen = [
         Latents(*run.latents(model.vae, band, name, encoded), asked, structures)
         for band, name, (structures, asked) in zip(bands, ("train", "test"), (learned, tested), strict=True)
@@ -125,12 +129,7 @@ def train(
     done = run.complete(denoiser, observe)
     if not done or only == "denoiser":
         return Trained(done, None)
-    finished = replace(model, latent_mean=mean.cpu(), latent_std=std.cpu())
-    with team.alone() as first:
-        if first:
-            card = _card(config, train_split, run.log, finished) | {"workers": team.size, "steps": run.steps}
-            save_model(finished, folder / MODEL, card=card, half=config.half, attention=config.attention)
-    return Trained(True, folder / MODEL / MODEL_FILE)
+    return run.finish(model, mean, std, train_split)
 
 
 def _untrained(config: TrainConfig, data: Dataset) -> LearnedModel:
@@ -162,6 +161,11 @@ class _Run:
     def complete(self, phase: Phase, observe: Observer) -> bool:
         """Train a phase, or load what it gave; leave averaged weights in its module. Return False where stopped."""
         path, identity = self.folder / f"{phase.name}.json", identity_of(self.config, self.index, phase.name)
+        if phase.config.start is not None:
+            load_network(Path(phase.config.start), phase.name, phase.module)
+        if not phase.config.steps:
+            self._freeze(phase.name, phase.module, steps=0)
+            return True
         if not path.exists():
             trainer = Trainer(
                 phase,
@@ -186,20 +190,41 @@ class _Run:
         tensors, meta = load_tensors(path, self.device)
         if meta["identity"] != identity:
             raise TrainingError(f"{self.folder} holds a run with other settings or data; choose another folder")
-        self.steps[phase.name] = meta.get("step", phase.config.steps)
         load_weights(phase.module, tensors, source=str(path))
-        phase.module.to(self.device).eval()
-        _freeze(phase.module)
+        self._freeze(phase.name, phase.module, steps=meta.get("step", phase.config.steps))
         return True
 
-    def autoencoder(self, phase: VaeTraining, observe: Observer) -> bool:
-        """Train the autoencoder, or take that of another checkpoint."""
-        if self.config.autoencoder is None:
-            return self.complete(phase, observe)
-        load_autoencoder(Path(self.config.autoencoder), phase.module)
-        phase.module.to(self.device).eval()
-        _freeze(phase.module)
-        return True
+    def _freeze(self, name: str, module: nn.Module, *, steps: int) -> None:
+        self.steps[name] = steps
+        module.to(self.device).eval().requires_grad_(False)
+
+    def take_denoiser(self, module: nn.Module) -> tuple[Tensor, Tensor]:
+        """Take stage 2 as it is; return the statistics of the latents that it was trained on.
+
+        Raises:
+            TrainingError: The autoencoder is not the one that it was trained on.
+        """
+        start = Path(str(self.config.denoiser.start))
+        vae = self.config.vae
+        if vae.steps or network_digest(Path(str(vae.start)), "vae") != network_digest(start, "vae"):
+            raise TrainingError(
+                f"denoiser.steps is 0, but the autoencoder is not that of {start}, whose latents its denoiser knows: "
+                "set vae.steps=0 and vae.start to the same checkpoint, or train the denoiser"
+            )
+        load_network(start, "denoiser", module)
+        self._freeze("denoiser", module, steps=0)
+        return load_statistics(start)
+
+    def finish(self, model: LearnedModel, mean: Tensor, std: Tensor, data: Dataset) -> Trained:
+        """Write the model."""
+        finished = replace(model, latent_mean=mean.cpu(), latent_std=std.cpu())
+        with self.team.alone() as first:
+            if first:
+                card = _card(self.config, data, self.log, finished) | {"workers": self.team.size, "steps": self.steps}
+                save_model(
+                    finished, self.folder / MODEL, card=card, half=self.config.half, attention=self.config.attention
+                )
+        return Trained(True, self.folder / MODEL / MODEL_FILE)
 
     def latents(
         self, vae: SparseVae, bands: Bands, name: str, encoded: Callable[[int, int], None] | None
@@ -215,10 +240,6 @@ class _Run:
         return tensors["coords"], tensors["features"], tensors["offsets"]
 
 
-def _freeze(module: nn.Module) -> None:
-    module.requires_grad_(False)
-
-
 def identity_of(config: TrainConfig, index: Mapping[str, Any], phase: str) -> str:
     """Return a hash of all that decides the weights of a phase: its settings, those of phases it needs, and the data.
 
@@ -226,8 +247,9 @@ def identity_of(config: TrainConfig, index: Mapping[str, Any], phase: str) -> st
     """
     settings = asdict(config)
     shared = {name: settings[name] for name in ("preset", "seed", "attention", "precision", *NEEDS[phase])}
-    if config.autoencoder is not None and "vae" in NEEDS[phase]:
-        shared["vae"] = autoencoder_digest(Path(config.autoencoder))
+    for name in NEEDS[phase]:
+        if (start := settings[name]["start"]) is not None:
+            shared[name] = settings[name] | {"start": network_digest(Path(start), name)}
     text = json.dumps([shared, asdict(PRESETS[config.preset]), index["config"], index["shards"]], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -14,7 +14,10 @@ class PhaseConfig:
     """Optimisation of one network."""
 
     steps: int = 2000
-    """Optimiser steps [1]."""
+    """Optimiser steps; 0 takes the network of `start` as it is [1]."""
+    start: str | None = None
+    """Checkpoint whose network training starts from, with fresh moments: a folder `model/`, or its JSON file. Random
+    weights where none is given."""
     batch: int = 8
     """Objects per step [1]."""
     rate: float = 5e-4
@@ -32,8 +35,11 @@ class PhaseConfig:
     """Decay of the average of the weights; shorter at the start: (1 + n) / (10 + n) [1]."""
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch < 1 or self.warmup < 0:
-            raise TrainingError(f"steps {self.steps} and batch {self.batch} must be >= 1, warmup {self.warmup} >= 0")
+        if self.steps < (self.start is None) or self.batch < 1 or self.warmup < 0:
+            raise TrainingError(
+                f"steps {self.steps} and batch {self.batch} must be >= 1, warmup {self.warmup} >= 0; steps may be 0 "
+                "where a checkpoint to start from is given"
+            )
         if not (0 < self.last_rate <= self.rate and self.clip > 0 and 0 <= self.ema < 1 and self.weight_decay >= 0):
             raise TrainingError(
                 f"expected 0 < last_rate <= rate, clip > 0, ema in [0, 1) and weight_decay >= 0, got rate {self.rate}, "
@@ -102,8 +108,6 @@ class TrainConfig:
     device: str = "cpu"
     """cpu or cuda; has no part in the identity of a run."""
     attention: Literal["ssa", "window", "full"] = "ssa"
-    autoencoder: str | None = None
-    """Checkpoint whose autoencoder is taken instead of training one: a folder `model/`, or its JSON file."""
     vae: VaePhase = field(default_factory=VaePhase)
     structure: FlowPhase = field(default_factory=FlowPhase)
     denoiser: DenoiserPhase = field(default_factory=DenoiserPhase)
