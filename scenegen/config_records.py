@@ -115,10 +115,13 @@ def _build(value: Any, hint: Any, source: str, where: str) -> Any:
 
 
 def _check_signs(cls: type, given: dict[str, Any], source: str, where: str) -> None:
-    """Refuse a negative value where the default is positive: sizes, times, shares and counts are not negative."""
+    """Refuse a negative value where the default is positive: sizes, times, shares and counts are not negative.
+
+    A field that may be negative all the same says so by the metadata `signed`.
+    """
     for one in dataclasses.fields(cls):
         default, value = one.default, given.get(one.name)
-        if isinstance(default, bool) or not isinstance(default, int | float) or not isinstance(value, int | float):
+        if one.metadata.get("signed") or isinstance(default, bool) or not isinstance(default, int | float) or not isinstance(value, int | float):
             continue
         if default > 0 and value < 0:
             key = f"{where}.{one.name}".lstrip(".")

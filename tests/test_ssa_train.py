@@ -213,7 +213,7 @@ def test_one_network_goes_on_from_a_checkpoint_and_the_others_are_taken(data, wh
 
 
 def test_a_denoiser_is_not_taken_for_the_latents_of_another_autoencoder(data, whole, tmp_path):
-    with pytest.raises(TrainingError, match="the autoencoder is not that of .* set vae.steps=0 and vae.start"):
+    with pytest.raises(TrainingError, match=r"the autoencoder is not that of .* set vae.steps=0 and vae.start"):
         train(started(CONFIG, 0, denoiser=whole / "model"), data, tmp_path, lambda report: Wish.GO)
     with pytest.raises(TrainingError, match="steps may be 0 where a checkpoint to start from is given"):
         dataclasses.replace(CONFIG.structure, steps=0)

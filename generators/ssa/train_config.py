@@ -73,7 +73,7 @@ class VaePhase(PhaseConfig):
 class FlowPhase(PhaseConfig):
     """Training of a denoiser by rectified flow."""
 
-    time_mean: float = 0.5
+    time_mean: float = field(default=0.5, metadata={"signed": True})
     """Mean of the logit of the time (Esser et al. 2024, equation 19) [1]."""
     time_std: float = 1.0
     drop: float = 0.1
