@@ -212,9 +212,23 @@ def test_one_network_goes_on_from_a_checkpoint_and_the_others_are_taken(data, wh
     assert identity_of(further, index, "structure") != identity_of(CONFIG, index, "structure")
 
 
+def test_a_decoder_goes_on_alone_and_the_latents_stay(data, whole, tmp_path):
+    model = whole / "model"
+    further = started(started(CONFIG, 0, structure=model, denoiser=model), vae=model)
+    further = dataclasses.replace(further, vae=dataclasses.replace(further.vae, keep_encoder=True))
+    assert train(further, data, tmp_path, lambda report: Wish.GO).finished
+    made, before = (load_tensors(folder / "model.json")[0] for folder in (tmp_path / "model", model))
+    changed = {".".join(name.split(".")[:2]) for name, value in before.items() if not torch.equal(made[name], value)}
+    assert changed == {"vae.decoder"}
+    with pytest.raises(TrainingError, match="keep_encoder needs vae.start"):
+        dataclasses.replace(CONFIG.vae, keep_encoder=True)
+
+
 def test_a_denoiser_is_not_taken_for_the_latents_of_another_autoencoder(data, whole, tmp_path):
-    with pytest.raises(TrainingError, match=r"the autoencoder is not that of .* set vae.steps=0 and vae.start"):
-        train(started(CONFIG, 0, denoiser=whole / "model"), data, tmp_path, lambda report: Wish.GO)
+    model = whole / "model"
+    for config in (CONFIG, started(CONFIG, vae=model)):
+        with pytest.raises(TrainingError, match=r"the encoder is not that of .* with vae.steps=0 or vae.keep_encoder"):
+            train(started(config, 0, denoiser=model), data, tmp_path, lambda report: pytest.fail("it has begun"))
     with pytest.raises(TrainingError, match="steps may be 0 where a checkpoint to start from is given"):
         dataclasses.replace(CONFIG.structure, steps=0)
 

@@ -220,7 +220,7 @@ def load_statistics(path: Path) -> tuple[Tensor, Tensor]:
 
 
 def network_digest(path: Path, name: str) -> str:
-    """Return the SHA-256 of the weights of one network of a model.
+    """Return the SHA-256 of the weights of one network of a model, or of a part of it, such as vae.encoder.
 
     Raises:
         CheckpointError: missing, truncated, or a wrong hash.

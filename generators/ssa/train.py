@@ -99,6 +99,7 @@ def train(
         raise TrainingError(
             f"{data} was made for preset {train_split.index['preset']}, the training asks for {config.preset}"
         )
+    _check_encoder(config)
     model = _untrained(config, train_split)
     team = Team.joined()
     run = _Run(config, folder, device, train_split.index, TrainingLog(folder), team, as_is)
@@ -114,6 +115,7 @@ def train(
             return Trained(done, None)
     bands = Bands.of(train_split, device), Bands.of(test_split, device)
     vae = VaeTraining(model.vae, config.vae, model.preset, *bands)
+    model.vae.encoder.requires_grad_(not config.vae.keep_encoder)
     done = run.complete(vae, observe)
     if not done or only == "vae":
         return Trained(done, None)
@@ -199,18 +201,8 @@ class _Run:
         module.to(self.device).eval().requires_grad_(False)
 
     def take_denoiser(self, module: nn.Module) -> tuple[Tensor, Tensor]:
-        """Take stage 2 as it is; return the statistics of the latents that it was trained on.
-
-        Raises:
-            TrainingError: The autoencoder is not the one that it was trained on.
-        """
+        """Take stage 2 as it is; return the statistics of the latents that it was trained on."""
         start = Path(str(self.config.denoiser.start))
-        vae = self.config.vae
-        if vae.steps or network_digest(Path(str(vae.start)), "vae") != network_digest(start, "vae"):
-            raise TrainingError(
-                f"denoiser.steps is 0, but the autoencoder is not that of {start}, whose latents its denoiser knows: "
-                "set vae.steps=0 and vae.start to the same checkpoint, or train the denoiser"
-            )
         load_network(start, "denoiser", module)
         self._freeze("denoiser", module, steps=0)
         return load_statistics(start)
@@ -238,6 +230,19 @@ class _Run:
         if meta["identity"] != identity or len(tensors["offsets"]) != len(bands) + 1:
             raise TrainingError(f"{path} is of a run with other settings or data; choose another folder")
         return tensors["coords"], tensors["features"], tensors["offsets"]
+
+
+def _check_encoder(config: TrainConfig) -> None:
+    """Refuse to take a denoiser as it is beside another encoder than that whose latents it knows."""
+    if config.denoiser.steps or config.denoiser.start is None:
+        return
+    start, vae = Path(config.denoiser.start), config.vae
+    kept = Path(vae.start) if vae.start is not None and (vae.keep_encoder or not vae.steps) else None
+    if kept is None or network_digest(kept, "vae.encoder") != network_digest(start, "vae.encoder"):
+        raise TrainingError(
+            f"denoiser.steps is 0, but the encoder is not that of {start}, whose latents its denoiser knows: set "
+            "vae.start to the same checkpoint, with vae.steps=0 or vae.keep_encoder=true, or train the denoiser"
+        )
 
 
 def identity_of(config: TrainConfig, index: Mapping[str, Any], phase: str) -> str:

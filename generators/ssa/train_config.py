@@ -60,9 +60,13 @@ class VaePhase(PhaseConfig):
 
     Measured on nano, thin-walled objects, noise of 0.3 deviations on the latents: at 3e-4 the decoded solids have 40
     handles too many, at 0.01 13, at 0.04 3.5; reconstruction is nearly as good (IoU 0.979, 0.974, 0.963)."""
+    keep_encoder: bool = False
+    """Whether the decoder alone is trained on from `start`: latents stay those that its denoiser knows."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.keep_encoder and self.start is None:
+            raise TrainingError("vae.keep_encoder needs vae.start, the checkpoint whose encoder is kept")
         if (self.crop is not None and self.crop < 1) or not 0 <= self.margin <= 1 or self.kl < 0:
             raise TrainingError(
                 f"expected crop >= 1 or none, margin in [0, 1], kl >= 0; got {self.crop}, {self.margin}, {self.kl}"
