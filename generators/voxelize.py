@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 
 import igl
@@ -34,7 +35,7 @@ def voxelize_mesh(
     A node is inside when the mesh winds round it by more than the threshold. Overlapping parts are united, a hole is
     capped where the winding number crosses the threshold, and the faces must point outwards in the main. Distances are
     exact within the band; beside a cap they follow from the gradient of the winding number. Parts thinner than two
-    voxels may be lost: measure `unresolved_share`.
+    voxels may be lost: measure `unresolved_area`.
 
     Args:
         mesh: Triangles wound outwards [m].
@@ -89,16 +90,30 @@ def mesh_distance(mesh: Mesh) -> Callable[[np.ndarray], np.ndarray]:
     return distance
 
 
-def unresolved_share(mesh: Mesh, surface: Mesh, *, voxel_size: float) -> float:
-    """Return the share of the outer area of a mesh that has no extracted surface within one voxel.
+@dataclass(frozen=True)
+class Unresolved:
+    """What of the outer area of a mesh has no extracted surface near it."""
 
-    Faces inside the solid, as where parts overlap, are left out. A clean round trip gives 0 up to sharp edges; a lost
-    wall or rod shows as its share of the area.
+    walls: float
+    """Share that lies outside of the extracted solid: a wall or rod that is lost [1]."""
+    gaps: float
+    """Share that lies within it: a gap that is closed, as between parts that almost touch [1]."""
+
+    @property
+    def share(self) -> float:
+        """Both."""
+        return self.walls + self.gaps
+
+
+def unresolved_area(mesh: Mesh, surface: Mesh, *, reach: float) -> Unresolved:
+    """Return the shares of the outer area of a mesh that have no extracted surface within a distance.
+
+    Faces inside the solid, as where parts overlap, are left out. A clean round trip gives 0 up to sharp edges.
 
     Args:
         mesh: The mesh that was voxelized [m].
         surface: What `extract_surface` made of its volume [m].
-        voxel_size: Distance of neighbouring nodes [m].
+        reach: Distance from which on a face is unresolved, such as a voxel [m].
     """
     faces = mesh.faces.astype(np.int64)
     centres = mesh.triangles.mean(axis=1)
@@ -106,11 +121,16 @@ def unresolved_share(mesh: Mesh, surface: Mesh, *, voxel_size: float) -> float:
     normals = mesh.face_cross / np.where(areas > 0, areas, 1)[:, None]
     outer = np.zeros(len(faces), dtype=bool)
     for side in (-1e-3, 1e-3):
-        points = centres + side * voxel_size * normals
+        points = centres + side * reach * normals
         outer |= np.asarray(igl.fast_winding_number(mesh.vertices, faces, points)) < 0.5
-    squared = np.asarray(igl.point_mesh_squared_distance(centres, surface.vertices, surface.faces.astype(np.int64))[0])
     total = float(areas[outer].sum())
-    return float(areas[outer & (squared > voxel_size**2)].sum()) / total if total > 0 else 1.0
+    if total == 0:
+        return Unresolved(1.0, 0.0)
+    found = surface.faces.astype(np.int64)
+    squared = np.asarray(igl.point_mesh_squared_distance(centres, surface.vertices, found)[0])
+    within = np.asarray(igl.fast_winding_number(surface.vertices, found, centres)) > 0.5
+    away = outer & (squared > reach**2)
+    return Unresolved(float(areas[away & ~within].sum()) / total, float(areas[away & within].sum()) / total)
 
 
 class _Probe:

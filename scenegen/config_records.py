@@ -121,7 +121,12 @@ def _check_signs(cls: type, given: dict[str, Any], source: str, where: str) -> N
     """
     for one in dataclasses.fields(cls):
         default, value = one.default, given.get(one.name)
-        if one.metadata.get("signed") or isinstance(default, bool) or not isinstance(default, int | float) or not isinstance(value, int | float):
+        if (
+            one.metadata.get("signed")
+            or isinstance(default, bool)
+            or not isinstance(default, int | float)
+            or not isinstance(value, int | float)
+        ):
             continue
         if default > 0 and value < 0:
             key = f"{where}.{one.name}".lstrip(".")

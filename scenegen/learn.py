@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from scenegen.config_records import read_record
 from scenegen.config_text import apply_override, kind_of, parse_text
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from generators.ssa.trainer import StepReport, Wish
     from scenegen.evaluation.evaluate import Evaluation
 
-Record = TypeVar("Record")
 Say = Callable[[str], None]
 
 SAVE_SECONDS = 60.0
@@ -33,11 +32,13 @@ def load_dataset_config(path: Path, overrides: Sequence[str] = (), meshes: Seque
     Raises:
         ConfigError: Names the file, the key and what was expected.
     """
-    from generators.ssa.dataset import DatasetConfig, MeshClass
+    from generators.ssa.dataset import DatasetConfig
 
-    config = _load(path, DatasetConfig, overrides)
-    classes = tuple(MeshClass(family=folder.resolve().name, folder=str(folder)) for folder in meshes)
-    return replace(config, meshes=config.meshes + classes)
+    data = _load(path, overrides)
+    if meshes:
+        classes = [{"family": folder.resolve().name, "folder": str(folder)} for folder in meshes]
+        data["meshes"] = [*data.get("meshes", ()), *classes]
+    return read_record(data, DatasetConfig, source=str(path))
 
 
 def load_train_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
@@ -48,10 +49,10 @@ def load_train_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
     """
     from generators.ssa.train_config import TrainConfig
 
-    return _load(path, TrainConfig, overrides)
+    return read_record(_load(path, overrides), TrainConfig, source=str(path))
 
 
-def _load(path: Path, cls: type[Record], overrides: Sequence[str]) -> Record:
+def _load(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     try:
         data: Any = parse_text(path.read_text(encoding="utf-8"), str(path))
     except OSError as error:
@@ -62,7 +63,7 @@ def _load(path: Path, cls: type[Record], overrides: Sequence[str]) -> Record:
         raise ConfigError(f"{path}: expected a mapping of keys to values, got {kind_of(data)}")
     for override in overrides:
         apply_override(data, override)
-    return read_record(data, cls, source=str(path))
+    return data
 
 
 def make_data(config: DatasetConfig, out: Path, *, workers: int, say: Say) -> Made:

@@ -5,7 +5,7 @@ import pytest
 
 from generators.errors import VolumeError
 from generators.surface import extract_surface
-from generators.voxelize import unresolved_share, voxelize_mesh
+from generators.voxelize import unresolved_area, voxelize_mesh
 from physics import truth as solids
 from physics.check import Verdict, overall_verdict
 from physics.mesh import Mesh
@@ -20,7 +20,7 @@ def round_trip(mesh: Mesh, volume: float, *, genus: int = 0, resolution: int = 4
     checks = check_validity(surface, body="b", declared_genus=genus)
     assert overall_verdict(checks) in (Verdict.PASS, Verdict.WARN), [c.describe() for c in checks]
     assert surface.volume == pytest.approx(volume, rel=tolerance)
-    assert unresolved_share(mesh, surface, voxel_size=band.voxel_size) == 0
+    assert unresolved_area(mesh, surface, reach=band.voxel_size).share == 0
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,18 @@ def test_lost_parts_are_measured():
     plate = solids.box((0.04, 0.04, 4e-4)).mesh.translated(np.array([0.06, 0, 0.0002]))
     both = Mesh(np.vstack([cube.vertices, plate.vertices]), np.vstack([cube.faces, plate.faces + 8]).astype(np.int32))
     band = voxelize_mesh(both, resolution=40)
-    share = unresolved_share(both, extract_surface(band), voxel_size=band.voxel_size)
-    assert share == pytest.approx(plate.area / both.area, rel=0.3)
+    share = unresolved_area(both, extract_surface(band), reach=band.voxel_size)
+    assert share.walls == pytest.approx(plate.area / both.area, rel=0.3) and share.gaps == 0
+
+
+def test_a_gap_that_is_closed_is_no_lost_wall():
+    """Two cubes a fiftieth of a voxel apart: what faces the gap lies within the solid."""
+    cube = solids.box((0.04, 0.04, 0.04)).mesh
+    beside = cube.translated(np.array([0.04004, 0, 0]))
+    both = Mesh(np.vstack([cube.vertices, beside.vertices]), np.vstack([cube.faces, beside.faces + 8]).astype(np.int32))
+    band = voxelize_mesh(both, resolution=40)
+    share = unresolved_area(both, extract_surface(band), reach=band.voxel_size)
+    assert share.gaps == pytest.approx(2 / 12, rel=1e-3) and share.walls == 0
 
 
 def test_size_and_place_change_nothing():

@@ -10,12 +10,14 @@ import pytest
 from generators.errors import DatasetError, FamilyError
 from generators.sdf import box, sphere
 from generators.ssa.dataset import DatasetConfig, MeshClass, make_dataset
-from generators.ssa.field_sampling import lattice_surface, sample_mesh, sample_solid
+from generators.ssa.field_sampling import lattice_surface, sample_mesh, sample_solid, thickened_bounds
 from generators.ssa.presets import BAND, COARSE_REACH, FILL
 from generators.ssa.shards import COARSE_STEPS, VALUE_STEPS, Shard, load_dataset, read_shard, write_shard
+from generators.ssa.thicken import find_thin_sheet
 from physics import truth as solids
 from physics.mesh import Mesh
 from physics.mesh_io import read_mesh, write_obj
+from physics.wall import WallConfig, thinnest_wall
 
 LATTICE = {"resolution": 64, "downsampling": 4}
 CENTRE = 31.5
@@ -73,7 +75,7 @@ def test_a_mesh_gives_the_field_of_the_solid_it_bounds(sides, closed):
     error = np.abs(pairs[:, 0] - pairs[:, 1])
     assert np.quantile(error, 0.99) < 0.15 and error.max() < 0.5  # voxels; the most beside edges
     assert not closed or error.max() < 1e-4  # of a closed mesh nothing is interpolated
-    surface = lattice_surface(field, mesh)
+    surface = lattice_surface(field, mesh.bounds)
     np.testing.assert_allclose(surface.bounds, mesh.bounds, atol=0.5 * field.voxel_size)
 
 
@@ -139,12 +141,60 @@ def test_meshes_are_made_or_listed(tmp_path):
     write_obj(Mesh(whole.vertices, whole.faces[1:]), folder / "b_open.obj")
     (folder / "c_broken.obj").write_text("v 0 0\nf 1 2 3\n")
     write_obj(solids.box((1.0, 2.0, 0.001)).mesh, folder / "d_sheet.obj")
-    config = DatasetConfig(meshes=(MeshClass("scans", str(folder), scale=0.1),), test_share=0.0, held_out_share=0.0)
+    scans = MeshClass("scans", str(folder), scale=0.1, thicken=False)
+    config = DatasetConfig(meshes=(scans,), test_share=0.0, held_out_share=0.0)
     made = make_dataset(config, tmp_path / "out", read_mesh=read_mesh)
     split = load_dataset(tmp_path / "out", "train")
     np.testing.assert_allclose(split.shard.extents, [[0.1, 0.2, 0.1]] * 2, rtol=1e-5)
     assert [note[0][-10:] for note in made.index["notes"]] == ["b_open.obj"]
     assert sorted(file[-8:] for file, _ in made.refused) == ["heet.obj", "oken.obj"]
+
+
+def test_walls_too_thin_for_the_lattice_are_thickened_and_listed(tmp_path):
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    write_obj(solids.box((0.1, 0.06, 0.04)).mesh, folder / "a_block.obj")
+    write_obj(solids.box((0.1, 0.06, 0.0002)).mesh, folder / "b_sheet.obj")
+    scans = MeshClass("scans", str(folder))
+    config = DatasetConfig(meshes=(scans,), least_wall_voxels=2.5, test_share=0.0, held_out_share=0.0)
+    made = make_dataset(config, tmp_path / "out", read_mesh=read_mesh)
+    assert not made.refused
+    ((file, note),) = made.index["notes"]
+    # Under both sides, but not under the four edges.
+    assert file.endswith("b_sheet.obj") and note.startswith("thickened to 2.5 voxels under 99.")
+    block, sheet = load_dataset(tmp_path / "out", "train").shard.extents
+    np.testing.assert_allclose(block, [0.1, 0.06, 0.04], rtol=1e-5)
+    voxel = 0.1 / (FILL * 64 - 2.5)
+    np.testing.assert_allclose(sheet, [0.1 + 2.5 * voxel, 0.06 + 2.5 * voxel, 2.5 * voxel], rtol=0.01)
+    again = make_dataset(config, tmp_path / "out", read_mesh=read_mesh)  # read back from the notes of the shard
+    assert again.index == made.index
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_thickened_tray_is_as_thick_as_asked_and_stays_where_it_was(closed):
+    wall = 0.0008  # half a voxel
+    boards = [((0.1, 0.1, wall), (0, 0, wall / 2 - 0.02))]
+    boards += [((wall, 0.1, 0.04), (side * (0.05 - wall / 2), 0, 0)) for side in (-1, 1)]
+    boards += [((0.1, wall, 0.04), (0, side * (0.05 - wall / 2), 0)) for side in (-1, 1)]
+    parts = [(solids.box(size).mesh, place) for size, place in boards]  # they overlap at the corners
+    thin = Mesh(
+        np.concatenate([mesh.vertices + place for mesh, place in parts]),
+        np.concatenate([mesh.faces + 8 * number for number, (mesh, _) in enumerate(parts)]),
+    )
+    asked = 2.5 * 0.1 / (FILL * 64 - 2.5)
+    sheet = find_thin_sheet(thin, wall=asked)
+    assert sheet is not None and sheet.share > 0.95 and sheet.thinnest == pytest.approx(wall, rel=0.05)
+    field = sample_mesh(thin, closed=closed, sheet=sheet, **LATTICE)
+    surface = lattice_surface(field, thickened_bounds(thin, sheet))
+    found = thinnest_wall(surface.vertices, surface.faces.astype(np.int64), WallConfig())
+    assert 0.85 * asked < found.thickness < 1.05 * asked  # least at a round rim: sides 30 degrees apart count
+    np.testing.assert_allclose(surface.bounds, thin.bounds + np.array([[-1], [1]]) * asked / 2, atol=field.voxel_size)
+    floor = surface.vertices[np.linalg.norm(surface.vertices[:, :2], axis=1) < 0.02, 2] - (wall / 2 - 0.02)
+    np.testing.assert_allclose(np.abs(floor), asked / 2, atol=0.2 * field.voxel_size)
+
+
+def test_a_thick_solid_has_no_thin_sheet():
+    assert find_thin_sheet(solids.box((0.1, 0.06, 0.03)).mesh, wall=0.02) is None
 
 
 def test_what_cannot_be_made_is_refused(tmp_path):

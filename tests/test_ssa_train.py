@@ -220,7 +220,7 @@ def test_a_decoder_goes_on_alone_and_the_latents_stay(data, whole, tmp_path):
     made, before = (load_tensors(folder / "model.json")[0] for folder in (tmp_path / "model", model))
     changed = {".".join(name.split(".")[:2]) for name, value in before.items() if not torch.equal(made[name], value)}
     assert changed == {"vae.decoder"}
-    with pytest.raises(TrainingError, match="keep_encoder needs vae.start"):
+    with pytest.raises(TrainingError, match=r"keep_encoder needs vae\.start"):
         dataclasses.replace(CONFIG.vae, keep_encoder=True)
 
 

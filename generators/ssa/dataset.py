@@ -22,12 +22,15 @@ import numpy as np
 from generators.errors import DatasetError, GeneratorError
 from generators.families.family import Part
 from generators.procedural import find_family
-from generators.ssa.field_sampling import LatticeField, lattice_surface, sample_mesh, sample_solid
+from generators.ssa.field_sampling import LatticeField, lattice_surface, sample_mesh, sample_solid, thickened_bounds
 from generators.ssa.presets import FILL, PRESETS, Preset
 from generators.ssa.shards import FORMAT, INDEX, SPLITS, Shard, read_shard, write_json, write_shard
-from generators.voxelize import unresolved_share
+from generators.ssa.thicken import find_thin_sheet
+from generators.voxelize import unresolved_area
 from physics.mesh import Mesh
 
+LEAST_NOTED = 1e-3
+"""Share of the area of a mesh from which on closed gaps are listed [1]."""
 MeshReader = Callable[[Path], Mesh]
 """Reads a mesh file; a function at the top of a module, so that it travels between processes."""
 
@@ -43,6 +46,8 @@ class MeshClass:
     """Materials that its objects may be made of."""
     scale: float = 1.0
     """Metres per unit of the files."""
+    thicken: bool = True
+    """Whether walls thinner than `least_wall_voxels` are made as thick as that; what is lost otherwise is refused."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ class DatasetConfig:
     held_out_share: float = 0.1
     """Share of each family whose boxes are kept out of training: a range of height over width [1]."""
     unresolved_limit: float = 0.05
-    """Share of a mesh's outer area that may be missing on the lattice; a mesh that loses more is refused [1]."""
+    """Share of a mesh's outer area that may bound lost walls; a mesh that loses more is refused [1]."""
     shard_objects: int = 100
     """Objects per file [1]."""
 
@@ -99,6 +104,7 @@ class Item:
     file: str | None = None
     """Mesh file; None for a member of an analytic family."""
     scale: float = 1.0
+    thicken: bool = False
     open_edges: int = 0
     """Edges of a mesh that do not join two triangles; it is closed by its winding number [1]."""
     split: str = "train"
@@ -147,14 +153,15 @@ def make_dataset(
         items = _split(items, config)
         batches = _batches(items, config.shard_objects)
         tasks = [(config, folder, name, batch, read_mesh) for name, batch in batches]
-        entries, done = [], 0
-        for entry, wrong in apply(_make_shard, tasks):
+        entries, notes, done = [], [], 0
+        for entry, wrong, said in apply(_make_shard, tasks):
             entries += [entry] if entry else []
             refused += wrong
+            notes += said
             done += (entry["objects"] if entry else 0) + len(wrong)
             if observe:
                 observe(done, len(items))
-    index = _index(config, items, entries, refused)
+    index = _index(config, items, entries, refused, notes)
     write_json(folder / INDEX, index)
     return Made(index, tuple(refused))
 
@@ -265,7 +272,15 @@ def _measure(task: tuple[MeshClass, int, Path, MeshReader]) -> Item | str:
     if not len(mesh.faces) or not float(mesh.extents.min()) > 0 or not np.isfinite(mesh.extents).all():
         return f"has {len(mesh.faces)} faces and a box of {mesh.extents.tolist()}: no solid"
     x, y, z = (mesh.extents * group.scale).tolist()
-    return Item(group.family, number, (x, y, z), file=str(file), scale=group.scale, open_edges=_open_edges(mesh))
+    return Item(
+        group.family,
+        number,
+        (x, y, z),
+        file=str(file),
+        scale=group.scale,
+        thicken=group.thicken,
+        open_edges=_open_edges(mesh),
+    )
 
 
 def _open_edges(mesh: Mesh) -> int:
@@ -309,57 +324,88 @@ def _batches(items: Sequence[Item], size: int) -> list[tuple[str, list[Item]]]:
 
 def _make_shard(
     task: tuple[DatasetConfig, Path, str, list[Item], MeshReader | None],
-) -> tuple[dict[str, Any] | None, list[tuple[str, str]]]:
-    """Make one shard, unless a whole one is there; return its entry in the index, and what could not be made."""
+) -> tuple[dict[str, Any] | None, list[tuple[str, str]], list[tuple[str, str]]]:
+    """Make one shard, unless a whole one is there.
+
+    Returns its entry in the index, the files that could not be made with the reason, and those that were altered.
+    """
     config, folder, name, items, read_mesh = task
     note = folder / f"{name}.json"
     if note.exists() and (folder / name).exists():
         said = json.loads(note.read_text(encoding="utf-8"))
         read_shard(folder / name, said["entry"]["sha256"])
-        return said["entry"], [(file, why) for file, why in said["refused"]]
+        return said["entry"], *([(file, why) for file, why in said[key]] for key in ("refused", "altered"))
     fields: list[LatticeField] = []
-    families, refused = [], []
+    families, refused, altered = [], [], []
     order = [*config.families, *(one.family for one in config.meshes)]
     for item in items:
         try:
-            fields.append(_make(config, item, read_mesh))
+            made, changed = _make(config, item, read_mesh)
+            fields.append(made)
             families.append(order.index(item.family))
+            altered += [(item.file, changed)] if changed and item.file else []
         except GeneratorError as error:
             if item.file is None:
                 raise
             refused.append((item.file, str(error)))
     if not fields:
-        return None, refused
+        return None, refused, []
     resolution = PRESETS[config.preset].resolution
     digest = write_shard(Shard.of(fields, families), folder / name, resolution=resolution)
     entry = {"file": name, "split": items[0].split, "objects": len(fields), "sha256": digest}
-    write_json(note, {"entry": entry, "refused": refused})
-    return entry, refused
+    write_json(note, {"entry": entry, "refused": refused, "altered": altered})
+    return entry, refused, altered
 
 
-def _make(config: DatasetConfig, item: Item, read_mesh: MeshReader | None) -> LatticeField:
+def _make(config: DatasetConfig, item: Item, read_mesh: MeshReader | None) -> tuple[LatticeField, str]:
+    """Return the field of an object, and in words how a mesh was altered."""
     preset: Preset = PRESETS[config.preset]
     if item.file is None:
         parts, bounds, _ = _parts(config, item.family, item.number)
         distances = [part.solid.distance for part in parts]
-        return sample_solid(distances, bounds, resolution=preset.resolution, downsampling=preset.downsampling)
+        return sample_solid(distances, bounds, resolution=preset.resolution, downsampling=preset.downsampling), ""
     if read_mesh is None:
         raise DatasetError(f"{item.file}: meshes need a reader")
     mesh = read_mesh(Path(item.file))
     mesh = Mesh(mesh.vertices * item.scale, mesh.faces)
+    # The thicker solid is at most a wall longer, and its voxels so much larger.
+    wall = config.least_wall_voxels * float(mesh.extents.max())
+    wall /= FILL * preset.resolution - config.least_wall_voxels
+    sheet = find_thin_sheet(mesh, wall=wall) if item.thicken else None
     made = sample_mesh(
-        mesh, resolution=preset.resolution, downsampling=preset.downsampling, closed=item.open_edges == 0
+        mesh,
+        resolution=preset.resolution,
+        downsampling=preset.downsampling,
+        closed=item.open_edges == 0,
+        sheet=sheet,
     )
-    lost = unresolved_share(mesh, lattice_surface(made, mesh), voxel_size=made.voxel_size)
-    if lost > config.unresolved_limit:
+    # What was thickened is off by up to half of the wall, a quarter of a voxel more for its lattice.
+    reach = made.voxel_size if sheet is None else max(made.voxel_size, sheet.radius + made.voxel_size / 4)
+    unresolved = unresolved_area(mesh, lattice_surface(made, thickened_bounds(mesh, sheet)), reach=reach)
+    if unresolved.walls > config.unresolved_limit:
         raise DatasetError(
-            f"{lost:.1%} of its outer area is thinner than the lattice resolves, limit {config.unresolved_limit:.1%}"
+            f"{unresolved.walls:.1%} of its outer area is thinner than the lattice resolves, limit "
+            f"{config.unresolved_limit:.1%}"
         )
-    return made
+    changes = []
+    if sheet is not None:
+        changes.append(
+            f"thickened to {config.least_wall_voxels:g} voxels under {sheet.share:.1%} of its area, where walls were "
+            f"{sheet.thinnest / made.voxel_size:.2g} voxels and more"
+        )
+    if unresolved.gaps >= LEAST_NOTED:
+        changes.append(
+            f"gaps closed under {unresolved.gaps:.1%} of its area, which are narrower than the lattice shows"
+        )
+    return made, "; ".join(changes)
 
 
 def _index(
-    config: DatasetConfig, items: Sequence[Item], entries: Sequence[dict[str, Any]], refused: Sequence[tuple[str, str]]
+    config: DatasetConfig,
+    items: Sequence[Item],
+    entries: Sequence[dict[str, Any]],
+    refused: Sequence[tuple[str, str]],
+    altered: Sequence[tuple[str, str]],
 ) -> dict[str, Any]:
     preset = PRESETS[config.preset]
     materials = {}
@@ -388,7 +434,10 @@ def _index(
         "materials": materials,
         "draws": dict(draws),
         "held_out_aspects": held_out,
-        "notes": [[one.file, f"open at {one.open_edges} edges, closed"] for one in items if one.open_edges],
+        "notes": [
+            *([one.file, f"open at {one.open_edges} edges, closed"] for one in items if one.open_edges),
+            *map(list, altered),
+        ],
         "refused": [list(pair) for pair in refused],
         "shards": list(entries),
     }

@@ -12,6 +12,7 @@ from scipy import ndimage
 from generators.errors import VolumeError
 from generators.sampling import sample_volume
 from generators.ssa.presets import BAND, COARSE_REACH, FILL
+from generators.ssa.thicken import ThinSheet
 from generators.surface import extract_surface
 from generators.volume import SparseVolume
 from generators.voxelize import mesh_distance, voxelize_mesh
@@ -77,36 +78,58 @@ def sample_solid(
     return _lattice_field(_dense(volume, resolution), extents, size, downsampling)
 
 
-def sample_mesh(mesh: Mesh, *, resolution: int, downsampling: int, closed: bool = False) -> LatticeField:
+def sample_mesh(
+    mesh: Mesh, *, resolution: int, downsampling: int, closed: bool = False, sheet: ThinSheet | None = None
+) -> LatticeField:
     """Return a mesh on the training lattice, solid by its winding number (see `voxelize_mesh`).
 
     Of a closed mesh the distance is evaluated at the nodes. That of any other is found on a lattice twice as fine, on
     which its holes are capped, and read between its nodes linearly: ten times slower.
 
+    Args:
+        mesh: Triangles wound outwards [m].
+        resolution: Nodes along a side of the lattice.
+        downsampling: Nodes per latent cell and side.
+        closed: Whether each of its edges joins two triangles.
+        sheet: What is to be thickened.
+
     Raises:
         VolumeError: the mesh encloses nothing at this resolution.
     """
+    bounds = thickened_bounds(mesh, sheet)
     if closed:
-        return sample_solid(
-            [mesh_distance(mesh)], mesh.bounds.astype(np.float64), resolution=resolution, downsampling=downsampling
-        )
+        distances = [mesh_distance(mesh), *([sheet.distance] if sheet else [])]
+        return sample_solid(distances, bounds, resolution=resolution, downsampling=downsampling)
     fine = OVERSAMPLING * round(FILL * resolution)
     volume = voxelize_mesh(mesh, resolution=fine, band_voxels=OVERSAMPLING * (BAND + 1))
-    extents = mesh.extents.astype(np.float64)
+    extents = bounds[1] - bounds[0]
     size = float(extents.max()) / (FILL * resolution)
-    centre = mesh.bounds.mean(axis=0)
+    centre = bounds.mean(axis=0)
     shape = int(volume.coords.max()) + 2
     values = _dense(volume, shape, limit=OVERSAMPLING * (BAND + 1)) * (volume.voxel_size / size)
     ticks = (np.arange(resolution) - (resolution - 1) / 2) * size
     places = [(ticks + centre[a] - volume.origin[a]) / volume.voxel_size for a in range(3)]
     grid = np.stack(np.meshgrid(*places, indexing="ij"))
     read = ndimage.map_coordinates(values, grid, order=1, mode="nearest")
+    if sheet:
+        nodes = np.stack(np.meshgrid(*[ticks + centre[a] for a in range(3)], indexing="ij"), axis=-1)
+        balls = sheet.distance(nodes.reshape(-1, 3)) / size
+        read = np.minimum(read, balls.reshape(read.shape).astype(np.float32))
     return _lattice_field(np.clip(read, -BAND, BAND), extents, size, downsampling)
 
 
-def lattice_surface(field: LatticeField, mesh: Mesh) -> Mesh:
-    """Return the surface of a mesh's field, where the mesh lies [m]."""
-    low = mesh.bounds.mean(axis=0) - (field.resolution - 1) / 2 * field.voxel_size
+def thickened_bounds(mesh: Mesh, sheet: ThinSheet | None) -> Float64[np.ndarray, "2 3"]:
+    """Return the box of a mesh and of what is added to it [m]."""
+    bounds = mesh.bounds.astype(np.float64)
+    if sheet is None:
+        return bounds
+    added = sheet.bounds
+    return np.stack([np.minimum(bounds[0], added[0]), np.maximum(bounds[1], added[1])])
+
+
+def lattice_surface(field: LatticeField, bounds: Float64[np.ndarray, "2 3"]) -> Mesh:
+    """Return the surface of a mesh's field, where the mesh lies: at the centre of its box [m]."""
+    low = bounds.mean(axis=0) - (field.resolution - 1) / 2 * field.voxel_size
     x, y, z = low.tolist()
     values = field.values * np.float32(field.voxel_size)
     return extract_surface(SparseVolume(field.coords.astype(np.int32), values, field.voxel_size, (x, y, z)))

@@ -244,7 +244,7 @@ def _solidified(mesh: Mesh, options: VerifyOptions, altered: list[str]) -> Mesh:
     """
     from generators.errors import GeneratorError
     from generators.surface import extract_surface
-    from generators.voxelize import unresolved_share, voxelize_mesh
+    from generators.voxelize import unresolved_area, voxelize_mesh
 
     try:
         volume = voxelize_mesh(mesh, resolution=options.resolution)
@@ -254,7 +254,7 @@ def _solidified(mesh: Mesh, options: VerifyOptions, altered: list[str]) -> Mesh:
     solid, crumbs = drop_crumbs(
         simplify_mesh(surface, tolerance=SIMPLIFICATION * volume.voxel_size).mesh, volume=volume.voxel_size**3
     )
-    lost = unresolved_share(mesh, solid, voxel_size=volume.voxel_size)
+    lost = unresolved_area(mesh, solid, reach=volume.voxel_size).share
     if lost > LARGEST_LOSS:
         raise AssetError(
             f"no solid can be made of it: {100 * lost:.2g} % of its outer area is thinner than {options.resolution} "
