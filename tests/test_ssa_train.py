@@ -21,7 +21,7 @@ from generators.ssa.phases import Asked, Latents, conditions, crop_band, encode_
 from generators.ssa.presets import PRESETS
 from generators.ssa.shards import load_dataset
 from generators.ssa.sparse_tensor import SparseTensor, cell_keys
-from generators.ssa.train import NEEDS, Trained, identity_of, train
+from generators.ssa.train import PHASES, Trained, identity_of, train
 from generators.ssa.train_config import DenoiserPhase, FlowPhase, TrainConfig, VaePhase
 from generators.ssa.trainer import Wish, learning_rate
 from generators.ssa.training_log import TrainingLog
@@ -151,7 +151,7 @@ def test_a_later_phase_is_trained_again_without_the_earlier_ones(data, tmp_path)
 def test_stage_one_does_not_depend_on_the_autoencoder(data):
     index = load_dataset(data, "train").index
     other = dataclasses.replace(CONFIG, vae=dataclasses.replace(CONFIG.vae, kl=0.1))
-    kept = [name for name in NEEDS if identity_of(CONFIG, index, name) == identity_of(other, index, name)]
+    kept = [name for name in PHASES if identity_of(CONFIG, index, name) == identity_of(other, index, name)]
     assert kept == ["structure"]
 
 
@@ -210,6 +210,32 @@ def test_one_network_goes_on_from_a_checkpoint_and_the_others_are_taken(data, wh
     assert card["training"]["structure"]["start"] == str(model)
     index = load_dataset(data, "train").index
     assert identity_of(further, index, "structure") != identity_of(CONFIG, index, "structure")
+
+
+def test_stage_two_may_be_given_what_stage_one_guesses(data, whole, tmp_path):
+    model = whole / "model"
+    guessed = dataclasses.replace(CONFIG.denoiser, coarse_times=(0.2, 0.6), coarse_noise=0.0)
+    config = started(dataclasses.replace(CONFIG, denoiser=guessed), 0, structure=model, vae=model)
+    phases, structure = [], load_tensors(model / "model.json")[0]
+    assert train(
+        config, data, tmp_path, lambda report: phases.append(report.phase) or Wish.GO, only="denoiser"
+    ).finished
+    assert phases == ["denoiser", "denoiser"]
+    assert train(config, data, tmp_path, lambda report: Wish.GO).finished
+    made = load_tensors(tmp_path / "model" / "model.json")[0]
+    assert all(torch.equal(made[name], value) for name, value in structure.items() if name.startswith("structure"))
+    losses = [TrainingLog(folder).lines()[-1]["loss"] for folder in (tmp_path, whole)]
+    assert losses[0] != losses[1]  # of the same objects, times and noise
+
+    index = load_dataset(data, "train").index
+    other = dataclasses.replace(config, structure=dataclasses.replace(CONFIG.structure, rate=1e-3))
+    plain = dataclasses.replace(other, denoiser=CONFIG.denoiser)
+    assert identity_of(config, index, "denoiser") != identity_of(other, index, "denoiser")
+    assert identity_of(plain, index, "denoiser") == identity_of(
+        dataclasses.replace(plain, structure=config.structure), index, "denoiser"
+    )
+    with pytest.raises(TrainingError, match="expected 0 <= low <= high <= 1"):
+        dataclasses.replace(guessed, coarse_times=(0.6, 0.2))
 
 
 def test_a_decoder_goes_on_alone_and_the_latents_stay(data, whole, tmp_path):

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from generators.errors import TrainingError
 from generators.ssa.bands import Bands, Structures, gather_rows
 from generators.ssa.condition import UNKNOWN, Condition
-from generators.ssa.flow import expand, interpolate, logit_normal_times, velocity
+from generators.ssa.flow import data_of, expand, interpolate, logit_normal_times, velocity
 from generators.ssa.presets import Preset
 from generators.ssa.shards import Dataset
 from generators.ssa.sparse_tensor import SparseTensor
-from generators.ssa.structure import distance_at
+from generators.ssa.structure import distance_at, expand_distance
 from generators.ssa.train_config import DenoiserPhase, FlowPhase, PhaseConfig, VaePhase
 from generators.ssa.vae import SparseVae
 from generators.ssa.vae_loss import VaeLossConfig, vae_loss, with_margin
@@ -225,6 +225,8 @@ class DenoiserTraining:
     test: Latents
     mean: Float[Tensor, "C"]
     std: Float[Tensor, "C"]
+    structure: nn.Module
+    """Stage 1, trained where its guesses are asked for."""
     name: str = "denoiser"
     number: int = 3
 
@@ -241,10 +243,24 @@ class DenoiserTraining:
         noise = torch.randn(x0.shape, generator=generator, device=generator.device)
         condition = data.asked.batch(rows, drop=self.config.drop, generator=generator)
         noisy = latent.with_features(interpolate(x0, noise, t[latent.coords[:, 0].long()][:, None]))
-        coarse = distance_at(latent.coords, data.structures.distance(rows))
+        coarse = distance_at(latent.coords, self._distance(data, rows, condition, generator))
         error = torch.randn(coarse.shape, generator=generator, device=generator.device)
         v = module(noisy, t, condition, coarse + self.config.coarse_noise * error)
         return {"total": (v.float() - velocity(x0, noise)).square().mean()}
+
+    @torch.no_grad()
+    def _distance(
+        self, data: Latents, rows: np.ndarray, condition: Condition, generator: torch.Generator
+    ) -> Float[Tensor, "B G G G"]:
+        """Return the coarse distance that stage 2 is given: the true one, or what stage 1 makes of it in noise."""
+        low, high = self.config.coarse_times
+        if not high:
+            return data.structures.distance(rows)
+        x0 = data.structures.batch(rows)
+        t = low + (high - low) * torch.rand(len(rows), generator=generator, device=generator.device)
+        x_t = interpolate(x0, torch.randn(x0.shape, generator=generator, device=generator.device), expand(t, x0))
+        guess = data_of(x_t, self.structure(x_t, t, condition).float(), expand(t, x0))
+        return expand_distance(guess[:, 1])
 
 
 def latent_statistics(latents: Latents) -> tuple[Float[Tensor, "C"], Float[Tensor, "C"]]:

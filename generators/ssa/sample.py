@@ -67,7 +67,58 @@ def sample_fields(
     if any(len(box) != 3 or not all(0 < side < np.inf for side in box) for box in extents):
         raise ParameterError(f"extents are {list(extents)} m, expected three positive lengths per sample")
     condition = Condition.of([model.index_of(family) for family in families], extents).to(model.device)
-    structure = _sample_structure(model, condition, seeds, config)
+    structure = follow_structure(model, structure_noise(model, seeds), condition, config)
+    return fields_of_structure(model, structure, condition, families, extents, seeds, config)
+
+
+def structure_noise(model: LearnedModel, seeds: Sequence[int]) -> Float[Tensor, "B 2 G G G"]:
+    """Return what stage 1 starts from."""
+    noise = torch.stack([lattice_noise(seed, STRUCTURE_STREAM, model.preset.lattice, CHANNELS) for seed in seeds])
+    return noise.permute(0, 4, 1, 2, 3).contiguous().to(model.device)
+
+
+@torch.no_grad()
+def follow_structure(
+    model: LearnedModel,
+    start: Float[Tensor, "B 2 G G G"],
+    condition: Condition,
+    config: SamplerConfig,
+    *,
+    begin: float = 1.0,
+) -> Float[Tensor, "B 2 G G G"]:
+    """Stage 1: follow the flow to occupancy and coarse signed distance on the whole latent lattice.
+
+    Args:
+        model: Trained networks.
+        start: Where it begins.
+        condition: What is asked for.
+        config: Times and guidance.
+        begin: Time of the start; the steps before it are left out.
+    """
+    count = len(start)
+
+    def field_at(x: Tensor, t: float) -> Callable[[Condition], Tensor]:
+        times = _times(x, count, t)
+        near = model.structure.features(x, times)
+        return lambda asked: model.structure.velocity(near, times, asked)
+
+    null = Condition.null(count, model.device)
+    field = guided(field_at, condition, null, guidance=config.guidance, interval=config.interval)
+    times = [begin, *(t for t in schedule(config.steps, config.shift) if t < begin)]
+    return euler_sample(field, start, times)
+
+
+@torch.no_grad()
+def fields_of_structure(
+    model: LearnedModel,
+    structure: Float[Tensor, "B 2 G G G"],
+    condition: Condition,
+    families: Sequence[str],
+    extents: Sequence[Sequence[float]],
+    seeds: Sequence[int],
+    config: SamplerConfig,
+) -> list[SampledField]:
+    """Stage 2 on a structure, decoded: one field per seed."""
     cells = active_cells(structure)
     distance = expand_distance(structure[:, 1])
     known = distance_at(cells, distance)
@@ -87,23 +138,6 @@ def sample_fields(
         )
         for b in range(len(seeds))
     ]
-
-
-def _sample_structure(
-    model: LearnedModel, condition: Condition, seeds: Sequence[int], config: SamplerConfig
-) -> Float[Tensor, "B 2 G G G"]:
-    """Stage 1: occupancy and coarse signed distance on the whole latent lattice."""
-    side, null = model.preset.lattice, Condition.null(len(seeds), model.device)
-    noise = torch.stack([lattice_noise(seed, STRUCTURE_STREAM, side, CHANNELS) for seed in seeds])
-
-    def field_at(x: Tensor, t: float) -> Callable[[Condition], Tensor]:
-        times = _times(x, len(seeds), t)
-        near = model.structure.features(x, times)
-        return lambda asked: model.structure.velocity(near, times, asked)
-
-    field = guided(field_at, condition, null, guidance=config.guidance, interval=config.interval)
-    start = noise.permute(0, 4, 1, 2, 3).contiguous().to(model.device)
-    return euler_sample(field, start, schedule(config.steps, config.shift))
 
 
 def _sample_latent(

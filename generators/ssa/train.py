@@ -46,8 +46,8 @@ from generators.ssa.vae import SparseVae
 
 MODEL = "model"
 """Folder of the trained model within that of the run."""
-NEEDS = {"structure": ("structure",), "vae": ("vae",), "denoiser": ("vae", "denoiser")}
-"""Phases in the order of training, each a field of `TrainConfig`, and those whose settings decide its weights."""
+PHASES = ("structure", "vae", "denoiser")
+"""Phases in the order of training, each a field of `TrainConfig`."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,8 @@ def train(
         CheckpointError: a damaged state.
         BackendError: CUDA is asked for where there is none.
     """
-    if only is not None and only not in NEEDS:
-        raise TrainingError(f"there is no phase {only!r}; phases are {', '.join(NEEDS)}")
+    if only is not None and only not in PHASES:
+        raise TrainingError(f"there is no phase {only!r}; phases are {', '.join(PHASES)}")
     device = find_device(config.device)
     torch.backends.cudnn.benchmark = device.type == "cuda"  # stage 1 has the same shapes at every step
     train_split, test_split = load_dataset(data, "train"), load_dataset(data, "test")
@@ -108,7 +108,7 @@ def train(
     learned, tested = [
         (Structures.of(split, factor, device), Asked.of(split, device)) for split in (train_split, test_split)
     ]
-    if only in (None, "structure"):
+    if only is None or "structure" in config.needs(only):
         structure = StructureTraining(model.structure, config.structure, learned, tested)
         done = run.complete(structure, observe)
         if not done or only == "structure":
@@ -127,7 +127,7 @@ def train(
         for band, name, (structures, asked) in zip(bands, ("train", "test"), (learned, tested), strict=True)
     ]
     mean, std = latent_statistics(latents)
-    denoiser = DenoiserTraining(model.denoiser, config.denoiser, latents, unseen, mean, std)
+    denoiser = DenoiserTraining(model.denoiser, config.denoiser, latents, unseen, mean, std, model.structure)
     done = run.complete(denoiser, observe)
     if not done or only == "denoiser":
         return Trained(done, None)
@@ -251,8 +251,8 @@ def identity_of(config: TrainConfig, index: Mapping[str, Any], phase: str) -> st
     So a phase can be trained again for longer without those that do not depend on it.
     """
     settings = asdict(config)
-    shared = {name: settings[name] for name in ("preset", "seed", "attention", "precision", *NEEDS[phase])}
-    for name in NEEDS[phase]:
+    shared = {name: settings[name] for name in ("preset", "seed", "attention", "precision", *config.needs(phase))}
+    for name in config.needs(phase):
         if (start := settings[name]["start"]) is not None:
             shared[name] = settings[name] | {"start": network_digest(Path(start), name)}
     text = json.dumps([shared, asdict(PRESETS[config.preset]), index["config"], index["shards"]], sort_keys=True)
