@@ -334,7 +334,8 @@ def _make_shard(
     if note.exists() and (folder / name).exists():
         said = json.loads(note.read_text(encoding="utf-8"))
         read_shard(folder / name, said["entry"]["sha256"])
-        return said["entry"], *([(file, why) for file, why in said[key]] for key in ("refused", "altered"))
+        refused, altered = ([(file, why) for file, why in said.get(key, ())] for key in ("refused", "altered"))
+        return said["entry"], refused, altered
     fields: list[LatticeField] = []
     families, refused, altered = [], [], []
     order = [*config.families, *(one.family for one in config.meshes)]
