@@ -364,10 +364,12 @@ def evaluate(
     steps: Annotated[int | None, typer.Option(min=1, help="Euler steps of a sample.")] = None,
     guidance: Annotated[float | None, typer.Option(min=0.0, help="Classifier-free guidance.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the samples.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that draw and certify; the figures are the same.")] = 1,
 ) -> None:
     """Measure a trained checkpoint: reconstruction, raw samples, likeness, novelty, and the share that is certified."""
     settings = {"samples": samples, "certify": min(32, samples) if certify is None else certify, "seed": seed}
-    raise typer.Exit(_guarded(lambda: _evaluate(checkpoint, data, out, settings, baselines or [], steps, guidance)))
+    how = {"steps": steps, "guidance": guidance, "workers": workers}
+    raise typer.Exit(_guarded(lambda: _evaluate(checkpoint, data, out, settings, baselines or [], how)))
 
 
 def _evaluate(
@@ -376,15 +378,14 @@ def _evaluate(
     out: Path,
     settings: dict[str, int],
     baselines: list[str],
-    steps: int | None,
-    guidance: float | None,
+    how: dict[str, Any],
 ) -> int:
     from rich.console import Console
 
     from scenegen.learn import evaluate_model
     from scenegen.reports.evaluation import print_evaluation, write_evaluation
 
-    found = evaluate_model(checkpoint, data, settings, baselines, steps=steps, guidance=guidance, say=typer.echo)
+    found = evaluate_model(checkpoint, data, settings, baselines, **how, say=typer.echo)
     print_evaluation(found, Console())
     for path in write_evaluation(found, out):
         typer.echo(f"wrote {path}")

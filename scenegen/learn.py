@@ -135,6 +135,7 @@ def evaluate_model(
     *,
     steps: int | None,
     guidance: float | None,
+    workers: int,
     say: Say,
 ) -> Evaluation:
     """Measure a checkpoint with the limits and engines of a plain run.
@@ -146,11 +147,13 @@ def evaluate_model(
         baselines: Other checkpoints, each as NAME=DIR.
         steps: Euler steps; those of a run where not given.
         guidance: Guidance; that of a run where not given.
+        workers: Processes that draw and certify samples.
         say: Takes progress lines.
 
     Raises:
         ConfigError: a setting is impossible, or a baseline is not NAME=DIR.
     """
+    from generators.process_map import ProcessMap
     from generators.ssa.flow import SamplerConfig
     from generators.ssa.generator import LearnedConfig
     from scenegen.assets.draw import GeneratorConfig
@@ -170,15 +173,17 @@ def evaluate_model(
         steps=plain.steps if steps is None else steps, guidance=plain.guidance if guidance is None else guidance
     )
     run = check_config({"name": "evaluation", "objects": [{"families": ["mug"], "count": 1}]}, source="evaluate")
-    return evaluate(
-        checkpoint,
-        data,
-        config=config,
-        learned=LearnedConfig(sampler=sampler),
-        build=lambda: build_config(run, measure_engines(run.drop)),
-        baselines=others,
-        say=say,
-    )
+    with ProcessMap(workers) as apply:
+        return evaluate(
+            checkpoint,
+            data,
+            config=config,
+            learned=LearnedConfig(sampler=sampler),
+            build=lambda: build_config(run, measure_engines(run.drop)),
+            baselines=others,
+            say=say,
+            apply=apply,
+        )
 
 
 @dataclass

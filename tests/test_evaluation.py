@@ -100,7 +100,7 @@ def test_an_untrained_checkpoint_is_measured_and_not_flattered(data: Path, tmp_p
     torch.manual_seed(0)
     model = LearnedModel.new(PRESETS["nano"], train.families, boxes=train.boxes, materials=train.materials)
     checkpoint = save_model(model, tmp_path / "model")
-    asked = ["evaluate", checkpoint, "--data", data, "--samples", 8, "--certify", 0, "--steps", 1]
+    asked = ["evaluate", checkpoint, "--data", data, "--samples", 8, "--certify", 4, "--steps", 1, "--workers", 2]
     asked += ["--baseline", f"twin={checkpoint}", "--out", tmp_path / "out"]
     ended = CliRunner().invoke(cli.app, [str(one) for one in asked])
     assert ended.exit_code == cli.DONE, ended.output
@@ -108,6 +108,7 @@ def test_an_untrained_checkpoint_is_measured_and_not_flattered(data: Path, tmp_p
     assert record["raw"]["learned"]["solids"] == 0 and record["raw"]["learned"]["samples"] == 8
     assert sum(record["raw"]["learned"]["refused"].values()) == 8
     assert {**record["raw"]["twin"], "seconds": 0} == {**record["raw"]["learned"], "seconds": 0}
+    assert record["certified"]["samples"] == 4 and sum(record["certified"]["reasons"].values()) == 4
     assert record["reconstruction"][0] < 0.5
     assert set(record["likeness"]) == {"training objects", "retrieval"}  # nothing to compare of the others
     assert (tmp_path / "out" / "samples.png").stat().st_size > 1000

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -22,6 +20,7 @@ import numpy as np
 from generators.errors import DatasetError, GeneratorError
 from generators.families.family import Part
 from generators.procedural import find_family
+from generators.process_map import OrderedMap, ProcessMap
 from generators.ssa.field_sampling import LatticeField, lattice_surface, sample_mesh, sample_solid, thickened_bounds
 from generators.ssa.presets import FILL, PRESETS, Preset
 from generators.ssa.shards import FORMAT, INDEX, SPLITS, Shard, read_shard, write_json, write_shard
@@ -148,7 +147,7 @@ def make_dataset(
             another data set.
     """
     _claim(folder, config)
-    with _pool(workers) as apply:
+    with ProcessMap(workers) as apply:
         items, refused = _plan(config, read_mesh, apply)
         items = _split(items, config)
         batches = _batches(items, config.shard_objects)
@@ -178,26 +177,8 @@ def _claim(folder: Path, config: DatasetConfig) -> None:
     write_json(path, mine)
 
 
-class _pool:
-    """Ordered map over processes; in this process where one is enough."""
-
-    def __init__(self, workers: int) -> None:
-        if workers < 1:
-            raise DatasetError(f"workers is {workers}, at least 1 is needed")
-        self.executor = (
-            ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) if workers > 1 else None
-        )
-
-    def __enter__(self) -> Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[Any]]:
-        return self.executor.map if self.executor else map  # type: ignore[return-value]
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if self.executor:
-            self.executor.shutdown(cancel_futures=kind is not None)
-
-
 def _plan(
-    config: DatasetConfig, read_mesh: MeshReader | None, apply: Callable[..., Iterator[Any]]
+    config: DatasetConfig, read_mesh: MeshReader | None, apply: OrderedMap
 ) -> tuple[list[Item], list[tuple[str, str]]]:
     """Return every object with its box, and the mesh files that cannot be read."""
     drawn = [(config, family, number) for family in config.families for number in range(config.per_family)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from generators.process_map import OrderedMap
 from physics.check import Verdict
 from scenegen.assets import build
 from scenegen.evaluation.samples import Sample
@@ -31,23 +32,32 @@ class Certified:
 
 
 def certify_samples(
-    samples: Sequence[Sample], config: build.BuildConfig, observe: Callable[[int, int], None]
+    samples: Sequence[Sample],
+    config: build.BuildConfig,
+    observe: Callable[[int, int], None],
+    *,
+    apply: OrderedMap,
 ) -> Certified:
-    """Send samples through the chain of `build_asset`, one after the other."""
+    """Send samples through the chain of `build_asset`."""
     verdicts: Counter[Verdict] = Counter()
     reasons: Counter[str] = Counter()
-    for number, sample in enumerate(samples):
-        ended = _end_of(sample, number, config)
-        if isinstance(ended, Rejection):
-            reasons[f"{sample.family}: {ended.stage}: {(ended.reason or ended.message)[:80]}"] += 1
+    ends = apply(_end_of, [(sample, number, config) for number, sample in enumerate(samples)])
+    for done, (sample, end) in enumerate(zip(samples, ends, strict=True), start=1):
+        if isinstance(end, Verdict):
+            verdicts[end] += 1
         else:
-            verdicts[ended.certificate.verdict] += 1
-        observe(number + 1, len(samples))
+            reasons[f"{sample.family}: {end}"] += 1
+        observe(done, len(samples))
     return Certified(len(samples), verdicts[Verdict.PASS], verdicts[Verdict.WARN], dict(reasons.most_common()))
 
 
-def _end_of(sample: Sample, number: int, config: build.BuildConfig) -> build.CertifiedAsset | Rejection:
+def _end_of(task: tuple[Sample, int, build.BuildConfig]) -> Verdict | str:
+    """Return the verdict of a sample, or where and why it was rejected."""
+    sample, number, config = task
     if sample.blueprint is None:
-        return Rejection("generate", sample.fault, np.nan, None, "", sample.reason)
+        return f"generate: {sample.fault[:80]}"
     request = build.AssetRequest(f"sample_{number}", 0, sample.family)
-    return build.finish_asset(build.Draft(request, sample.blueprint), config)
+    ended = build.finish_asset(build.Draft(request, sample.blueprint), config)
+    if isinstance(ended, Rejection):
+        return f"{ended.stage}: {(ended.reason or ended.message)[:80]}"
+    return ended.certificate.verdict

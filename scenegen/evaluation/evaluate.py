@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from generators.process_map import OrderedMap
 from scenegen.errors import ConfigError
 from scenegen.evaluation.certification import Certified, certify_samples
 from scenegen.evaluation.likeness import Likeness, measure_likeness, surface_clouds
@@ -85,6 +86,7 @@ def evaluate(
     build: Callable[[], BuildConfig],
     baselines: Mapping[str, Path],
     say: Say,
+    apply: OrderedMap,
 ) -> Evaluation:
     """Measure a checkpoint on boxes that training never saw.
 
@@ -96,6 +98,7 @@ def evaluate(
         build: Gives the chain that certifies; called only when there is something to certify.
         baselines: Other checkpoints by name, drawn for the same boxes and seeds.
         say: Takes progress lines.
+        apply: Maps over samples, in any number of processes; the figures do not depend on it.
 
     Raises:
         CheckpointError: a checkpoint is missing, damaged or of another architecture.
@@ -107,8 +110,8 @@ def evaluate(
 
     if taken := set(baselines) & {LEARNED, TRAINING, RETRIEVAL}:
         raise ConfigError(f"a baseline cannot be called {taken.pop()!r}: that set is there already")
-    models = {name: _load(path, data) for name, path in {LEARNED: checkpoint, **baselines}.items()}
-    model = models[LEARNED]
+    checkpoints = {LEARNED: checkpoint, **baselines}
+    model, *_ = [_load(path, data) for path in checkpoints.values()]
     train, test, held_out = (load_dataset(data, split) for split in ("train", "test", "held_out"))
 
     iou = reconstruction_iou(model, test, RECONSTRUCTED, rng=np.random.default_rng(config.seed))
@@ -123,9 +126,9 @@ def evaluate(
     raw: dict[str, RawFigures] = {}
     likeness: dict[str, Likeness] = {}
     drawn: dict[str, tuple[Sample, ...]] = {}
-    for name, one in models.items():
+    for name, path in checkpoints.items():
         found = []
-        for sample in draw_samples(one, asked, seed=config.seed, config=learned):
+        for sample in draw_samples(path, asked, seed=config.seed, config=learned, apply=apply):
             found.append(sample)
             if len(found) % 8 == 0:
                 say(f"{name}: {len(found)} of {config.samples} samples")
@@ -144,7 +147,7 @@ def evaluate(
     if config.certify:
         asked_for = drawn[LEARNED][: config.certify]
         certified = certify_samples(
-            asked_for, build(), lambda done, total: say(f"certified or rejected {done} of {total}")
+            asked_for, build(), lambda done, total: say(f"certified or rejected {done} of {total}"), apply=apply
         )
     return Evaluation(
         checkpoint=str(checkpoint),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,13 +13,13 @@ from jaxtyping import Float64
 
 from generators.blueprint import Blueprint
 from generators.errors import VolumeError
+from generators.process_map import OrderedMap
 from generators.surface import extract_surface
 from physics.mesh import Mesh
 from scenegen.errors import ConfigError
 
 if TYPE_CHECKING:
     from generators.ssa.generator import LearnedConfig
-    from generators.ssa.model import LearnedModel
     from generators.ssa.shards import Dataset
 
 
@@ -66,28 +67,53 @@ def held_out_boxes(data: Dataset, families: tuple[str, ...], count: int) -> list
     return asked
 
 
+@dataclass(frozen=True)
+class Draw:
+    """One sample to be drawn."""
+
+    checkpoint: Path
+    family: str
+    box: tuple[float, float, float]
+    """Sides that are asked for [m]."""
+    chance: tuple[int, int]
+    """Seed of the evaluation, and number of the sample."""
+    config: LearnedConfig
+
+
 def draw_samples(
-    model: LearnedModel, asked: list[tuple[str, Float64[np.ndarray, "3"]]], *, seed: int, config: LearnedConfig
+    checkpoint: Path,
+    asked: list[tuple[str, Float64[np.ndarray, "3"]]],
+    *,
+    seed: int,
+    config: LearnedConfig,
+    apply: OrderedMap,
 ) -> Iterator[Sample]:
     """Yield one sample for each family and box; its chance follows from the seed and its number."""
-    from generators.ssa.generator import SIDES, body_voxels, sample_blueprint
+    draws = [
+        Draw(checkpoint, family, (float(box[0]), float(box[1]), float(box[2])), (seed, number), config)
+        for number, (family, box) in enumerate(asked)
+    ]
+    return apply(draw_sample, draws)
 
-    for number, (family, box) in enumerate(asked):
-        begin = time.process_time()
-        try:
-            blueprint = sample_blueprint(
-                model,
-                family,
-                rng=np.random.default_rng([seed, number]),
-                resolution=body_voxels(model.preset),
-                parameters=dict(zip(SIDES, box.tolist(), strict=True)),
-                config=config,
-            )
-        except VolumeError as error:
-            yield Sample(family, box, None, None, str(error), time.process_time() - begin)
-            continue
-        mesh = extract_surface(blueprint.bodies[0].parts[0].volume)
-        yield Sample(family, box, blueprint, mesh, "", time.process_time() - begin)
+
+def draw_sample(draw: Draw) -> Sample:
+    """Draw one sample; the checkpoint is kept by the process."""
+    from generators.ssa.generator import SIDES, LearnedGenerator
+
+    learned, box = LearnedGenerator(draw.checkpoint, draw.config), np.array(draw.box)
+    resolution = learned.resolution  # reads the checkpoint, which is not part of the time
+    begin = time.process_time()
+    try:
+        blueprint = learned.generate(
+            draw.family,
+            rng=np.random.default_rng(draw.chance),
+            resolution=resolution,
+            parameters=dict(zip(SIDES, draw.box, strict=True)),
+        )
+    except VolumeError as error:
+        return Sample(draw.family, box, None, None, str(error), time.process_time() - begin)
+    mesh = extract_surface(blueprint.bodies[0].parts[0].volume)
+    return Sample(draw.family, box, blueprint, mesh, "", time.process_time() - begin)
 
 
 def real_meshes(data: Dataset, families: tuple[str, ...], per_family: int, downsampling: int) -> Iterator[Mesh]:
