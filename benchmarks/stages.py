@@ -87,7 +87,12 @@ def main() -> None:
     torch.set_num_threads(1)
     model, data = load_model(options.checkpoint), load_dataset(options.data, "test")
     stages = Stages(model, data, SamplerConfig())
-    families = [name for name in options.families or model.families if family_genus(name) is not None]
+    known = [name for name in model.families if name in data.families and family_genus(name) is not None]
+    if unknown := set(options.families or ()) - set(known):
+        parser.error(
+            f"nothing is known of the handles of {', '.join(sorted(unknown))}; take some of {', '.join(known)}"
+        )
+    families = options.families or known
     rows: dict[str, list[int]] = {
         name: np.flatnonzero(data.shard.family == data.families.index(name))[: options.per_family].tolist()
         for name in families

@@ -41,6 +41,8 @@ PUBLISH, SCENE = "publish", "scene"
 """Stages that write folders outside the store."""
 MANIFEST, REJECTIONS, SHEET = "manifest.parquet", "rejections.parquet", "assets.png"
 """Files in the output folder."""
+SAMPLE_DEADLINE_SECONDS = 60.0
+"""What each further object of a batch adds to the deadline of its call [s]."""
 ENGINES = ("mujoco", "pybullet")
 """Engines that must agree."""
 
@@ -288,7 +290,9 @@ def asset_stages(config: RunConfig, floors: tuple[EngineFloors, ...], out: Path)
         Stage(name, f"{step.__module__}:{step.__name__}", taken, given, config=step_config, version=code_digest())
         for name, step, taken, given, step_config in steps
     ]
-    if how.draw.generator.device == "cuda":
+    generator, draw = how.draw.generator, stages[0]
+    stages[0] = replace(draw, deadline_s=draw.deadline_s + SAMPLE_DEADLINE_SECONDS * (generator.batch - 1))
+    if generator.device == "cuda":
         stages[0] = replace(stages[0], resources=Resources(gpus=1.0))
     stages.append(
         Stage(PUBLISH, "scenegen.assets.publish:publish", CertifiedAsset, PublishedAsset, publish, code_digest())

@@ -19,8 +19,11 @@ from generators.ssa.presets import PRESETS
 from scenegen.assets import draw as drawing
 from scenegen.assets.draw import DrawConfig, GeneratorConfig, Mate, draw_config, draw_object
 from scenegen.config import read_config
-from scenegen.errors import ConfigError
-from scenegen.pipeline.stage import Item, Rejected, Rejection
+from scenegen.errors import ConfigError, ExecutorError
+from scenegen.pipeline.observer import SilentObserver
+from scenegen.pipeline.run_serial import run_serial
+from scenegen.pipeline.stage import Item, Rejected, Rejection, Stage
+from scenegen.pipeline.store import Store
 from scenegen.run import asset_stages, next_draw, object_items
 
 RUN = "name: a\nobjects: [{family: %s, count: 1%s}]\ngenerator: {kind: %s, checkpoint: '%s', steps: 1}\n"
@@ -202,3 +205,20 @@ def test_a_batch_that_does_not_fit_is_refused_with_a_smaller_one(monkeypatch) ->
     monkeypatch.setattr("generators.ssa.generator.sample_fields", full)
     with pytest.raises(BackendError, match=r"no memory for a batch of 2 samples; set generator.batch=1"):
         drawn_together((0,))
+
+
+def out_of_memory(record: Mate, config: None) -> Mate:
+    """Stage: a batch that does not fit."""
+    raise BackendError("cuda has no memory for a batch of 16 samples; set generator.batch=8")
+
+
+def test_a_device_without_memory_ends_the_run_and_costs_no_object(tmp_path: Path) -> None:
+    stage = Stage("draw", f"{__name__}:out_of_memory", Mate, Mate)
+    with pytest.raises(ExecutorError, match=r"set generator.batch=8"):
+        run_serial([stage], [Item("a", Mate("a", "mug"))], Store(tmp_path), observer=SilentObserver())
+
+
+def test_a_batch_has_time_for_all_its_objects() -> None:
+    text = "name: a\nobjects: [{family: mug, count: 1}]\ngenerator: {kind: ssa, checkpoint: bundled-nano, batch: %d}\n"
+    alone, four = (asset_stages(read_config(text % batch), (), Path("out"))[0].deadline_s for batch in (1, 4))
+    assert four == alone + 3 * 60

@@ -96,7 +96,7 @@ def test_the_entry_command_is_a_run_that_scenegen_takes():
     config = parse_run(RAYJOB["spec"]["entrypoint"])
     assert config.executor.address == "auto" and config.executor.machine_wait_s >= 600
     asked = config.executor.stages["generate"]
-    assert asked.gpus == 0.25 and asked.cpus == 0.5
+    assert asked.gpus == 1 and asked.cpus == 0.5
     assert (config.generator.kind, config.generator.device) == ("ssa", "cuda")  # or the GPUs would be there for nothing
     # The groups can hold what is asked for, as many calls at a time as are asked for.
     cluster = RAYJOB["spec"]["rayClusterSpec"]

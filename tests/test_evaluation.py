@@ -11,9 +11,13 @@ import torch
 from typer.testing import CliRunner
 
 from generators.blueprint import Blueprint, BodyBlueprint, PartBlueprint
+from generators.errors import ParameterError
 from generators.procedural import ProceduralGenerator
+from generators.process_map import ProcessMap
 from generators.ssa.checkpoint import save_model
 from generators.ssa.dataset import DatasetConfig, make_dataset
+from generators.ssa.flow import SamplerConfig
+from generators.ssa.generator import BUNDLED_CHECKPOINTS, LearnedConfig
 from generators.ssa.model import LearnedModel
 from generators.ssa.presets import PRESETS
 from generators.ssa.reconstruction import object_volume, volume_iou
@@ -23,7 +27,7 @@ from scenegen import cli
 from scenegen.errors import ConfigError
 from scenegen.evaluation.likeness import measure_likeness, surface_clouds
 from scenegen.evaluation.raw import raw_figures
-from scenegen.evaluation.samples import Sample, held_out_boxes, real_meshes, retrieved_meshes
+from scenegen.evaluation.samples import Sample, draw_samples, held_out_boxes, real_meshes, retrieved_meshes
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +116,19 @@ def test_an_untrained_checkpoint_is_measured_and_not_flattered(data: Path, tmp_p
     assert record["reconstruction"][0] < 0.5
     assert set(record["likeness"]) == {"training objects", "retrieval"}  # nothing to compare of the others
     assert (tmp_path / "out" / "samples.png").stat().st_size > 1000
+
+
+def test_samples_are_the_same_from_any_number_of_processes(data: Path) -> None:
+    asked = held_out_boxes(load_dataset(data, "held_out"), ("mug", "hex_nut"), 3)
+    config, file = LearnedConfig(sampler=SamplerConfig(steps=4)), BUNDLED_CHECKPOINTS["nano"]
+    made = {}
+    for workers in (1, 2):
+        with ProcessMap(workers) as apply:
+            made[workers] = list(draw_samples(file, asked, seed=1, config=config, apply=apply))
+    for one, other in zip(made[1], made[2], strict=True):
+        assert one.mesh is not None and other.mesh is not None and one.mesh.digest == other.mesh.digest
+    with pytest.raises(ParameterError, match="at least 1 is needed"):
+        ProcessMap(0)
 
 
 @pytest.mark.parametrize(

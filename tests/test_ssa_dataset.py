@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from generators.errors import DatasetError, FamilyError
+from generators.errors import DatasetError, FamilyError, VolumeError
 from generators.sdf import box, sphere
 from generators.ssa.dataset import DatasetConfig, MeshClass, make_dataset
 from generators.ssa.field_sampling import lattice_surface, sample_mesh, sample_solid, thickened_bounds
@@ -195,6 +195,19 @@ def test_a_thickened_tray_is_as_thick_as_asked_and_stays_where_it_was(closed):
 
 def test_a_thick_solid_has_no_thin_sheet():
     assert find_thin_sheet(solids.box((0.1, 0.06, 0.03)).mesh, wall=0.02) is None
+
+
+@pytest.mark.parametrize("gap", [1e-6, 0.0, -5e-4])
+def test_a_board_that_lies_on_a_block_is_no_thin_wall(gap):
+    block = solids.box((0.06, 0.06, 0.03)).mesh
+    board = solids.box((0.06, 0.06, 0.001)).mesh.translated(np.array([0, 0, 0.015 + 0.0005 + gap]))
+    both = Mesh(np.concatenate([block.vertices, board.vertices]), np.concatenate([block.faces, board.faces + 8]))
+    assert find_thin_sheet(both, wall=0.0013) is None
+
+
+def test_a_mesh_of_too_much_area_is_refused_and_not_perforated():
+    with pytest.raises(VolumeError, match=r"too much for walls of .* set thicken to false"):
+        find_thin_sheet(solids.box((1.0, 1.0, 1.0)).mesh, wall=1e-3)
 
 
 def test_what_cannot_be_made_is_refused(tmp_path):

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from generators.errors import BackendError, CheckpointError, DatasetError, TrainingError
 from generators.ssa.bands import Bands, Structures
-from generators.ssa.checkpoint import load_model, load_tensors
+from generators.ssa.checkpoint import load_model, load_tensors, network_digest, save_model
 from generators.ssa.dataset import DatasetConfig, make_dataset
 from generators.ssa.phases import Asked, Latents, conditions, crop_band, encode_split
 from generators.ssa.presets import PRESETS
@@ -207,9 +207,20 @@ def test_one_network_goes_on_from_a_checkpoint_and_the_others_are_taken(data, wh
     assert first < begun  # of the same objects, times and noise: it does not start from random weights
     card = load_tensors(tmp_path / "model" / "model.json")[1]["card"]
     assert card["steps"] == {"structure": 2, "vae": 0, "denoiser": 0}
+    assert card["starts"] == {name: network_digest(model, name) for name in ("structure", "vae", "denoiser")}
     assert card["training"]["structure"]["start"] == str(model)
     index = load_dataset(data, "train").index
     assert identity_of(further, index, "structure") != identity_of(CONFIG, index, "structure")
+
+
+def test_networks_of_other_families_are_not_taken(data, whole, tmp_path):
+    """Families are told by their place: those of another order would be given each other's shapes."""
+    model = load_model(whole / "model")
+    other = save_model(dataclasses.replace(model, families=("wrench",)), tmp_path / "other")
+    for name in ("structure", "denoiser"):
+        config = started(started(CONFIG, 0, vae=other), 0, **{name: other})
+        with pytest.raises(CheckpointError, match=f"the {name} of .* knows wrench, in this order, and not hammer"):
+            train(config, data, tmp_path / name, lambda report: Wish.GO)
 
 
 def test_stage_two_may_be_given_what_stage_one_guesses(data, whole, tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -191,18 +191,24 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> LearnedModel:
     )
 
 
-def load_network(path: Path, name: str, module: nn.Module) -> None:
+def load_network(path: Path, name: str, module: nn.Module, families: Sequence[str]) -> None:
     """Load one network of a model, strictly; the others may be of another architecture.
 
     Args:
         path: Folder of `save_model`, or its JSON file.
         name: vae, structure or denoiser.
         module: Where the weights go.
+        families: Families that the network shall know, in their order; the autoencoder knows of none.
 
     Raises:
-        CheckpointError: missing, truncated, a wrong hash, or another network.
+        CheckpointError: missing, truncated, a wrong hash, another network, or one of other families.
     """
-    tensors = load_tensors(_model_file(path))[0]
+    tensors, meta = load_tensors(_model_file(path))
+    if name != "vae" and list(families) != meta["families"]:
+        raise CheckpointError(
+            f"the {name} of {_model_file(path)} knows {', '.join(meta['families'])}, in this order, and not "
+            f"{', '.join(families)}: take a data set of the same families, or train that network anew"
+        )
     own = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
     load_weights(module, own, source=f"{_model_file(path)} ({name})")
 

@@ -24,7 +24,7 @@ from generators.process_map import OrderedMap, ProcessMap
 from generators.ssa.field_sampling import LatticeField, lattice_surface, sample_mesh, sample_solid, thickened_bounds
 from generators.ssa.presets import FILL, PRESETS, Preset
 from generators.ssa.shards import FORMAT, INDEX, SPLITS, Shard, read_shard, write_json, write_shard
-from generators.ssa.thicken import find_thin_sheet
+from generators.ssa.thicken import ThinSheet, find_thin_sheet
 from generators.voxelize import unresolved_area
 from physics.mesh import Mesh
 
@@ -188,7 +188,7 @@ def _plan(
         files = _mesh_files(Path(group.folder))
         if read_mesh is None:
             raise DatasetError(f"{group.folder}: meshes need a reader")
-        measured = apply(_measure, [(group, number, file, read_mesh) for number, file in enumerate(files)])
+        measured = apply(_measure, [(config, group, number, file, read_mesh) for number, file in enumerate(files)])
         for file, result in zip(files, measured, strict=True):
             if isinstance(result, Item):
                 items.append(result)
@@ -243,16 +243,22 @@ def _draw(task: tuple[DatasetConfig, str, int]) -> Item:
     return Item(family, number, (x, y, z), draws)
 
 
-def _measure(task: tuple[MeshClass, int, Path, MeshReader]) -> Item | str:
-    """Return the item of a mesh file, or why it cannot be read."""
-    group, number, file, read_mesh = task
+def _measure(task: tuple[DatasetConfig, MeshClass, int, Path, MeshReader]) -> Item | str:
+    """Return the item of a mesh file, with the box that it has once it is thickened, or why it cannot be read."""
+    config, group, number, file, read_mesh = task
     try:
         mesh = read_mesh(file)
     except Exception as error:  # a foreign file may break a reader in any way; it is listed, never hidden
         return f"cannot be read: {type(error).__name__}: {error}"
     if not len(mesh.faces) or not float(mesh.extents.min()) > 0 or not np.isfinite(mesh.extents).all():
         return f"has {len(mesh.faces)} faces and a box of {mesh.extents.tolist()}: no solid"
-    x, y, z = (mesh.extents * group.scale).tolist()
+    mesh = Mesh(mesh.vertices * group.scale, mesh.faces)
+    try:
+        sheet = _thin_sheet(config, mesh) if group.thicken else None
+    except GeneratorError as error:
+        return str(error)
+    low, high = thickened_bounds(mesh, sheet)
+    x, y, z = (high - low).tolist()
     return Item(
         group.family,
         number,
@@ -262,6 +268,12 @@ def _measure(task: tuple[MeshClass, int, Path, MeshReader]) -> Item | str:
         thicken=group.thicken,
         open_edges=_open_edges(mesh),
     )
+
+
+def _thin_sheet(config: DatasetConfig, mesh: Mesh) -> ThinSheet | None:
+    # The thicker solid is at most a wall longer, and its voxels so much larger.
+    wall = config.least_wall_voxels * float(mesh.extents.max())
+    return find_thin_sheet(mesh, wall=wall / (FILL * PRESETS[config.preset].resolution - config.least_wall_voxels))
 
 
 def _open_edges(mesh: Mesh) -> int:
@@ -315,7 +327,7 @@ def _make_shard(
     if note.exists() and (folder / name).exists():
         said = json.loads(note.read_text(encoding="utf-8"))
         read_shard(folder / name, said["entry"]["sha256"])
-        refused, altered = ([(file, why) for file, why in said.get(key, ())] for key in ("refused", "altered"))
+        refused, altered = ([(file, why) for file, why in said[key]] for key in ("refused", "altered"))
         return said["entry"], refused, altered
     fields: list[LatticeField] = []
     families, refused, altered = [], [], []
@@ -350,10 +362,7 @@ def _make(config: DatasetConfig, item: Item, read_mesh: MeshReader | None) -> tu
         raise DatasetError(f"{item.file}: meshes need a reader")
     mesh = read_mesh(Path(item.file))
     mesh = Mesh(mesh.vertices * item.scale, mesh.faces)
-    # The thicker solid is at most a wall longer, and its voxels so much larger.
-    wall = config.least_wall_voxels * float(mesh.extents.max())
-    wall /= FILL * preset.resolution - config.least_wall_voxels
-    sheet = find_thin_sheet(mesh, wall=wall) if item.thicken else None
+    sheet = _thin_sheet(config, mesh) if item.thicken else None
     made = sample_mesh(
         mesh,
         resolution=preset.resolution,

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.spatial import KDTree
 
+from generators.errors import VolumeError
 from physics.mesh import Mesh
 from physics.wall import WallConfig, first_hits, spread_points
 
@@ -21,6 +22,9 @@ SPACING = 0.2
 """Distance of neighbouring balls over their diameter: their union is wavy by a hundredth of it [1]."""
 MOST_POINTS = 2_000_000
 """Points of the surface that are asked; more would take minutes [1]."""
+BEYOND = 0.4
+"""How far beyond either side of a wall it is asked whether the solid goes on, over the thickness of walls: a narrower
+gap, less than a voxel of 2.5, is not there on the lattice [1]."""
 OFFSET = 1e-4
 """How far before a surface it is asked whether that bounds the solid, over the thickness of walls [1]."""
 
@@ -59,15 +63,25 @@ def find_thin_sheet(mesh: Mesh, *, wall: float) -> ThinSheet | None:
     within `WallConfig.parallel_angle`: near an edge a chord is short and is no wall. Faces that lie within the solid,
     where parts overlap, are not asked.
 
+    Where the solid goes on within `BEYOND` of either side, as where parts touch, there is no wall.
+
     Args:
         mesh: Triangles wound outwards [m].
         wall: Thickness that walls shall have [m].
+
+    Raises:
+        VolumeError: So much area, or so many faces, that its balls would not close up.
     """
     faces, config = mesh.faces.astype(np.int64), WallConfig()
     twice = np.linalg.norm(mesh.face_cross, axis=1)
     normals = mesh.face_cross / np.where(twice > 0, twice, 1)[:, None]
-    count = min(MOST_POINTS, int(np.ceil(twice.sum() / 2 / (SPACING * wall) ** 2)))
-    points, owner = spread_points(mesh.triangles.astype(np.float64), twice, max(count, len(faces)))
+    count = int(np.ceil(twice.sum() / 2 / (SPACING * wall) ** 2))
+    if not count <= MOST_POINTS:
+        raise VolumeError(
+            f"its area is {count * (SPACING * wall) ** 2:.3g} m^2, too much for walls of {wall:.2g} m: it would take "
+            f"{count} points, at most {MOST_POINTS} are asked; leave it out, or set thicken to false"
+        )
+    points, owner = spread_points(mesh.triangles.astype(np.float64), twice, count)
     before = points + OFFSET * wall * normals[owner]
     outer = np.asarray(igl.fast_winding_number(mesh.vertices, faces, before)) < 0.5
     if not outer.any():
@@ -79,6 +93,9 @@ def find_thin_sheet(mesh: Mesh, *, wall: float) -> ThinSheet | None:
     chord += start
     facing = np.where(hit >= 0, np.einsum("ni,ni->n", directions, normals[hit]), -1.0)
     thin = (chord < wall) & (facing >= np.cos(config.parallel_angle))
+    for depth in (np.full(len(chord), -BEYOND * wall), chord + BEYOND * wall):  # before the entry, behind the exit
+        beyond = points[thin] + depth[thin, None] * directions[thin]
+        thin[thin] = np.asarray(igl.fast_winding_number(mesh.vertices, faces, beyond)) < 0.5
     if not thin.any():
         return None
     middles = points[thin] + chord[thin, None] / 2 * directions[thin]

@@ -164,7 +164,7 @@ class _Run:
         """Train a phase, or load what it gave; leave averaged weights in its module. Return False where stopped."""
         path, identity = self.folder / f"{phase.name}.json", identity_of(self.config, self.index, phase.name)
         if phase.config.start is not None:
-            load_network(Path(phase.config.start), phase.name, phase.module)
+            load_network(Path(phase.config.start), phase.name, phase.module, self.index["families"])
         if not phase.config.steps:
             self._freeze(phase.name, phase.module, steps=0)
             return True
@@ -203,7 +203,7 @@ class _Run:
     def take_denoiser(self, module: nn.Module) -> tuple[Tensor, Tensor]:
         """Take stage 2 as it is; return the statistics of the latents that it was trained on."""
         start = Path(str(self.config.denoiser.start))
-        load_network(start, "denoiser", module)
+        load_network(start, "denoiser", module, self.index["families"])
         self._freeze("denoiser", module, steps=0)
         return load_statistics(start)
 
@@ -263,7 +263,9 @@ def _card(config: TrainConfig, data: Dataset, log: TrainingLog, model: LearnedMo
     """Return what is known of the training, for the model card."""
     last = {line["phase"]: {"loss": line["loss"], "test": line.get("test")} for line in log.lines()}
     networks = {"vae": model.vae, "structure": model.structure, "denoiser": model.denoiser}
+    starts = {name: getattr(config, name).start for name in PHASES}
     return {
+        "starts": {name: network_digest(Path(start), name) for name, start in starts.items() if start is not None},
         "training": json.loads(json.dumps(asdict(config))),
         "data": data.index["config"],
         "objects": len(data),

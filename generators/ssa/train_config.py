@@ -124,12 +124,6 @@ class TrainConfig:
     structure: FlowPhase = field(default_factory=FlowPhase)
     denoiser: DenoiserPhase = field(default_factory=DenoiserPhase)
 
-    def needs(self, phase: str) -> tuple[str, ...]:
-        """Return the phases whose settings decide the weights of a phase, itself the last."""
-        if phase != "denoiser":
-            return (phase,)
-        return ("structure", "vae", "denoiser") if self.denoiser.coarse_times[1] else ("vae", "denoiser")
-
     log_every: int = 20
     """Steps between two lines of the log [1]."""
     test_every: int = 200
@@ -144,3 +138,9 @@ class TrainConfig:
             raise TrainingError(f"preset {self.preset!r} is none of {', '.join(PRESETS)}")
         if min(self.log_every, self.test_every) < 1 or self.seed < 0:
             raise TrainingError("log_every and test_every must be at least 1, and seed at least 0")
+
+    def needs(self, phase: str) -> tuple[str, ...]:
+        """Return the phases whose settings decide the weights of a phase, itself the last."""
+        if phase != "denoiser":
+            return (phase,)
+        return ("structure", "vae", "denoiser") if self.denoiser.coarse_times[1] else ("vae", "denoiser")

@@ -45,7 +45,7 @@ class GeneratorConfig:
     device: Literal["cpu", "cuda"] = "cpu"
     """Where its networks run. Bytes are equal on CPUs; on CUDA a sample is equal within a tolerance."""
     batch: Annotated[int, Field(ge=1, le=1024)] = 1
-    """Objects that are sampled together, neighbours in the request: what is in a batch depends on nothing else [1]."""
+    """Objects that are sampled together, neighbours in the request: what is in a batch follows from that alone [1]."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from generators.errors import BackendError
 from physics.errors import IsolationError
 from physics.isolate import Sandbox
 from scenegen.errors import CorruptRecordError, StageError, StoreError
@@ -27,6 +28,8 @@ class AttemptKind(StrEnum):
     """The input was damaged on disk, and has to be computed again."""
     STORE_BROKEN = "store broken"
     """The store cannot be read or written: nothing can go on."""
+    DEVICE_LACKS = "device lacks"
+    """The device is not there, or has no memory for what it was asked: nothing can go on with these settings."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ class Attempter:
             return Attempt(AttemptKind.CORRUPT, str(error))
         except StoreError as error:
             return Attempt(AttemptKind.STORE_BROKEN, str(error))
+        except BackendError as error:
+            return Attempt(AttemptKind.DEVICE_LACKS, str(error))
         except IsolationError as error:
             return Attempt(AttemptKind.FAILED, f"{type(error).__name__}: {error}")
         except Exception as error:  # a bug of the stage costs this item, not the run

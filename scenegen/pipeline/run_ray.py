@@ -153,6 +153,8 @@ class _Scheduler:
     def _enter(self, chain: Chain, attempt: Attempt) -> None:
         if attempt.kind is AttemptKind.STORE_BROKEN:
             raise StoreError(attempt.message)
+        if attempt.kind is AttemptKind.DEVICE_LACKS:
+            raise ExecutorError(attempt.message)
         self._advance(chain, self.ledger.record(chain, attempt))
 
     def _pool_of(self, chain: Chain) -> Pool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scenegen.errors import StoreError
+from scenegen.errors import ExecutorError, StoreError
 from scenegen.pipeline.attempt import Attempter, AttemptKind
 from scenegen.pipeline.chain import Chain, Ledger, Replace
 from scenegen.pipeline.observer import Observer
@@ -63,5 +63,7 @@ def _finish(chain: Chain, ledger: Ledger, attempter: Attempter) -> Chain | None:
         attempt = attempter.attempt(ledger.stages[chain.index], chain.digest, fresh=chain.failures > 0)
         if attempt.kind is AttemptKind.STORE_BROKEN:
             raise StoreError(attempt.message)
+        if attempt.kind is AttemptKind.DEVICE_LACKS:
+            raise ExecutorError(attempt.message)
         outcome = ledger.record(chain, attempt)
     return ledger.close(chain, outcome)
