@@ -330,7 +330,11 @@ def train(
     ] = 1,
     address: Annotated[str | None, typer.Option(help="Ray cluster to train on, as for 'scenegen run'.")] = None,
     phase: Annotated[
-        str | None, typer.Option(help="Only structure, vae or denoiser; structure may be trained beside the others.")
+        str | None,
+        typer.Option(
+            help="Only structure, vae or denoiser, with what it needs; structure may be trained beside the others, "
+            "unless denoiser.coarse_times asks for it."
+        ),
     ] = None,
     as_is: Annotated[
         bool, typer.Option("--as-is", help="Take phases that were begun as they were saved last; the card says so.")

@@ -68,15 +68,16 @@ def _load(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
 
 def make_data(config: DatasetConfig, out: Path, *, workers: int, say: Say) -> Made:
     """Make a data set with progress lines, and say what was refused."""
-    from generators.ssa.dataset import make_dataset
+    from generators.ssa.dataset import MeshSource, make_dataset
     from physics.mesh_io import read_mesh
+    from physics.thin_sheet import find_thin_sheet
 
     clock = Clock(say)
     made = make_dataset(
         config,
         out,
         workers=workers,
-        read_mesh=read_mesh,
+        meshes=MeshSource(read_mesh, find_thin_sheet),
         observe=lambda done, total: clock.tick("objects", done, total),
     )
     count = {split: 0 for split in ("train", "test", "held_out")}
@@ -122,8 +123,9 @@ def train_model(
 
         watch = Watch(Clock(say), minutes)
         finished = train(config, data, out, watch, encoded=watch.encoded, only=only, as_is=as_is).finished
-    made = out / (only or "model")
-    say(f"trained: {made}" if finished else f"stopped; the same command goes on from {out}")
+    taken = None if only is None or getattr(config, only).steps else getattr(config, only).start
+    made = f"nothing to train: the {only} is taken from {taken}" if taken else f"trained: {out / (only or 'model')}"
+    say(made if finished else f"stopped; the same command goes on from {out}")
     return finished
 
 

@@ -7,19 +7,21 @@ import dataclasses
 import numpy as np
 import pytest
 
-from generators.errors import DatasetError, FamilyError, VolumeError
+from generators.errors import DatasetError, FamilyError
 from generators.sdf import box, sphere
-from generators.ssa.dataset import DatasetConfig, MeshClass, make_dataset
+from generators.ssa.dataset import DatasetConfig, MeshClass, MeshSource, make_dataset
 from generators.ssa.field_sampling import lattice_surface, sample_mesh, sample_solid, thickened_bounds
 from generators.ssa.presets import BAND, COARSE_REACH, FILL
 from generators.ssa.shards import COARSE_STEPS, VALUE_STEPS, Shard, load_dataset, read_shard, write_shard
-from generators.ssa.thicken import find_thin_sheet
 from physics import truth as solids
+from physics.errors import MeshError
 from physics.mesh import Mesh
 from physics.mesh_io import read_mesh, write_obj
+from physics.thin_sheet import find_thin_sheet
 from physics.wall import WallConfig, thinnest_wall
 
 LATTICE = {"resolution": 64, "downsampling": 4}
+MESHES = MeshSource(read_mesh, find_thin_sheet)
 CENTRE = 31.5
 """Coordinate of the centre of the lattice [voxel]."""
 SMALL = DatasetConfig(families=("gear", "hex_nut"), per_family=6, shard_objects=3, test_share=0.3, seed=2)
@@ -143,7 +145,7 @@ def test_meshes_are_made_or_listed(tmp_path):
     write_obj(solids.box((1.0, 2.0, 0.001)).mesh, folder / "d_sheet.obj")
     scans = MeshClass("scans", str(folder), scale=0.1, thicken=False)
     config = DatasetConfig(meshes=(scans,), test_share=0.0, held_out_share=0.0)
-    made = make_dataset(config, tmp_path / "out", read_mesh=read_mesh)
+    made = make_dataset(config, tmp_path / "out", meshes=MESHES)
     split = load_dataset(tmp_path / "out", "train")
     np.testing.assert_allclose(split.shard.extents, [[0.1, 0.2, 0.1]] * 2, rtol=1e-5)
     assert [note[0][-10:] for note in made.index["notes"]] == ["b_open.obj"]
@@ -157,7 +159,7 @@ def test_walls_too_thin_for_the_lattice_are_thickened_and_listed(tmp_path):
     write_obj(solids.box((0.1, 0.06, 0.0002)).mesh, folder / "b_sheet.obj")
     scans = MeshClass("scans", str(folder))
     config = DatasetConfig(meshes=(scans,), least_wall_voxels=2.5, test_share=0.0, held_out_share=0.0)
-    made = make_dataset(config, tmp_path / "out", read_mesh=read_mesh)
+    made = make_dataset(config, tmp_path / "out", meshes=MESHES)
     assert not made.refused
     ((file, note),) = made.index["notes"]
     # Under both sides, but not under the four edges.
@@ -166,7 +168,7 @@ def test_walls_too_thin_for_the_lattice_are_thickened_and_listed(tmp_path):
     np.testing.assert_allclose(block, [0.1, 0.06, 0.04], rtol=1e-5)
     voxel = 0.1 / (FILL * 64 - 2.5)
     np.testing.assert_allclose(sheet, [0.1 + 2.5 * voxel, 0.06 + 2.5 * voxel, 2.5 * voxel], rtol=0.01)
-    again = make_dataset(config, tmp_path / "out", read_mesh=read_mesh)  # read back from the notes of the shard
+    again = make_dataset(config, tmp_path / "out", meshes=MESHES)  # read back from the notes of the shard
     assert again.index == made.index
 
 
@@ -206,7 +208,7 @@ def test_a_board_that_lies_on_a_block_is_no_thin_wall(gap):
 
 
 def test_a_mesh_of_too_much_area_is_refused_and_not_perforated():
-    with pytest.raises(VolumeError, match=r"too much for walls of .* set thicken to false"):
+    with pytest.raises(MeshError, match=r"too much for walls of .* set thicken to false"):
         find_thin_sheet(solids.box((1.0, 1.0, 1.0)).mesh, wall=1e-3)
 
 
@@ -218,9 +220,9 @@ def test_what_cannot_be_made_is_refused(tmp_path):
     with pytest.raises(DatasetError, match="named twice"):
         DatasetConfig(families=("mug", "mug"))
     with pytest.raises(DatasetError, match="holds no mesh"):
-        make_dataset(DatasetConfig(meshes=(MeshClass("x", str(tmp_path)),)), tmp_path / "a", read_mesh=read_mesh)
+        make_dataset(DatasetConfig(meshes=(MeshClass("x", str(tmp_path)),)), tmp_path / "a", meshes=MESHES)
     with pytest.raises(DatasetError, match="is no folder"):
-        make_dataset(DatasetConfig(meshes=(MeshClass("x", str(tmp_path / "no")),)), tmp_path / "b", read_mesh=read_mesh)
+        make_dataset(DatasetConfig(meshes=(MeshClass("x", str(tmp_path / "no")),)), tmp_path / "b", meshes=MESHES)
 
 
 def test_damage_and_other_configurations_are_refused(tmp_path):

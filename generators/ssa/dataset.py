@@ -21,10 +21,16 @@ from generators.errors import DatasetError, GeneratorError
 from generators.families.family import Part
 from generators.procedural import find_family
 from generators.process_map import OrderedMap, ProcessMap
-from generators.ssa.field_sampling import LatticeField, lattice_surface, sample_mesh, sample_solid, thickened_bounds
+from generators.ssa.field_sampling import (
+    LatticeField,
+    Sheet,
+    lattice_surface,
+    sample_mesh,
+    sample_solid,
+    thickened_bounds,
+)
 from generators.ssa.presets import FILL, PRESETS, Preset
 from generators.ssa.shards import FORMAT, INDEX, SPLITS, Shard, read_shard, write_json, write_shard
-from generators.ssa.thicken import ThinSheet, find_thin_sheet
 from generators.voxelize import unresolved_area
 from physics.mesh import Mesh
 
@@ -32,6 +38,16 @@ LEAST_NOTED = 1e-3
 """Share of the area of a mesh from which on closed gaps are listed [1]."""
 MeshReader = Callable[[Path], Mesh]
 """Reads a mesh file; a function at the top of a module, so that it travels between processes."""
+SheetFinder = Callable[[Mesh, float], Sheet | None]
+"""Finds the middle of all walls thinner than so much [m]; a function at the top of a module, too."""
+
+
+@dataclass(frozen=True)
+class MeshSource:
+    """How files become meshes."""
+
+    read: MeshReader
+    thin_sheet: SheetFinder
 
 
 @dataclass(frozen=True)
@@ -130,7 +146,7 @@ def make_dataset(
     folder: Path,
     *,
     workers: int = 1,
-    read_mesh: MeshReader | None = None,
+    meshes: MeshSource | None = None,
     observe: Callable[[int, int], None] | None = None,
 ) -> Made:
     """Write a data set; the same call again goes on where it stopped.
@@ -139,7 +155,7 @@ def make_dataset(
         config: What to draw.
         folder: Where the shards and dataset.json go; dataset.json is written last.
         workers: Processes; the bytes do not depend on it.
-        read_mesh: Reads a mesh file; needed where `config.meshes` names folders.
+        meshes: Reads mesh files; needed where `config.meshes` names folders.
         observe: Called with the objects that are done, and all.
 
     Raises:
@@ -148,10 +164,10 @@ def make_dataset(
     """
     _claim(folder, config)
     with ProcessMap(workers) as apply:
-        items, refused = _plan(config, read_mesh, apply)
+        items, refused = _plan(config, meshes, apply)
         items = _split(items, config)
         batches = _batches(items, config.shard_objects)
-        tasks = [(config, folder, name, batch, read_mesh) for name, batch in batches]
+        tasks = [(config, folder, name, batch, meshes) for name, batch in batches]
         entries, notes, done = [], [], 0
         for entry, wrong, said in apply(_make_shard, tasks):
             entries += [entry] if entry else []
@@ -178,7 +194,7 @@ def _claim(folder: Path, config: DatasetConfig) -> None:
 
 
 def _plan(
-    config: DatasetConfig, read_mesh: MeshReader | None, apply: OrderedMap
+    config: DatasetConfig, meshes: MeshSource | None, apply: OrderedMap
 ) -> tuple[list[Item], list[tuple[str, str]]]:
     """Return every object with its box, and the mesh files that cannot be read."""
     drawn = [(config, family, number) for family in config.families for number in range(config.per_family)]
@@ -186,9 +202,9 @@ def _plan(
     refused: list[tuple[str, str]] = []
     for group in config.meshes:
         files = _mesh_files(Path(group.folder))
-        if read_mesh is None:
+        if meshes is None:
             raise DatasetError(f"{group.folder}: meshes need a reader")
-        measured = apply(_measure, [(config, group, number, file, read_mesh) for number, file in enumerate(files)])
+        measured = apply(_measure, [(config, group, number, file, meshes) for number, file in enumerate(files)])
         for file, result in zip(files, measured, strict=True):
             if isinstance(result, Item):
                 items.append(result)
@@ -243,20 +259,20 @@ def _draw(task: tuple[DatasetConfig, str, int]) -> Item:
     return Item(family, number, (x, y, z), draws)
 
 
-def _measure(task: tuple[DatasetConfig, MeshClass, int, Path, MeshReader]) -> Item | str:
+def _measure(task: tuple[DatasetConfig, MeshClass, int, Path, MeshSource]) -> Item | str:
     """Return the item of a mesh file, with the box that it has once it is thickened, or why it cannot be read."""
-    config, group, number, file, read_mesh = task
+    config, group, number, file, meshes = task
     try:
-        mesh = read_mesh(file)
+        mesh = meshes.read(file)
     except Exception as error:  # a foreign file may break a reader in any way; it is listed, never hidden
         return f"cannot be read: {type(error).__name__}: {error}"
     if not len(mesh.faces) or not float(mesh.extents.min()) > 0 or not np.isfinite(mesh.extents).all():
         return f"has {len(mesh.faces)} faces and a box of {mesh.extents.tolist()}: no solid"
     mesh = Mesh(mesh.vertices * group.scale, mesh.faces)
     try:
-        sheet = _thin_sheet(config, mesh) if group.thicken else None
-    except GeneratorError as error:
-        return str(error)
+        sheet = _thin_sheet(config, mesh, meshes.thin_sheet) if group.thicken else None
+    except Exception as error:
+        return f"cannot be thickened: {error}"
     low, high = thickened_bounds(mesh, sheet)
     x, y, z = (high - low).tolist()
     return Item(
@@ -270,10 +286,10 @@ def _measure(task: tuple[DatasetConfig, MeshClass, int, Path, MeshReader]) -> It
     )
 
 
-def _thin_sheet(config: DatasetConfig, mesh: Mesh) -> ThinSheet | None:
+def _thin_sheet(config: DatasetConfig, mesh: Mesh, find: SheetFinder) -> Sheet | None:
     # The thicker solid is at most a wall longer, and its voxels so much larger.
     wall = config.least_wall_voxels * float(mesh.extents.max())
-    return find_thin_sheet(mesh, wall=wall / (FILL * PRESETS[config.preset].resolution - config.least_wall_voxels))
+    return find(mesh, wall / (FILL * PRESETS[config.preset].resolution - config.least_wall_voxels))
 
 
 def _open_edges(mesh: Mesh) -> int:
@@ -316,13 +332,13 @@ def _batches(items: Sequence[Item], size: int) -> list[tuple[str, list[Item]]]:
 
 
 def _make_shard(
-    task: tuple[DatasetConfig, Path, str, list[Item], MeshReader | None],
+    task: tuple[DatasetConfig, Path, str, list[Item], MeshSource | None],
 ) -> tuple[dict[str, Any] | None, list[tuple[str, str]], list[tuple[str, str]]]:
     """Make one shard, unless a whole one is there.
 
     Returns its entry in the index, the files that could not be made with the reason, and those that were altered.
     """
-    config, folder, name, items, read_mesh = task
+    config, folder, name, items, meshes = task
     note = folder / f"{name}.json"
     if note.exists() and (folder / name).exists():
         said = json.loads(note.read_text(encoding="utf-8"))
@@ -334,7 +350,7 @@ def _make_shard(
     order = [*config.families, *(one.family for one in config.meshes)]
     for item in items:
         try:
-            made, changed = _make(config, item, read_mesh)
+            made, changed = _make(config, item, meshes)
             fields.append(made)
             families.append(order.index(item.family))
             altered += [(item.file, changed)] if changed and item.file else []
@@ -351,18 +367,18 @@ def _make_shard(
     return entry, refused, altered
 
 
-def _make(config: DatasetConfig, item: Item, read_mesh: MeshReader | None) -> tuple[LatticeField, str]:
+def _make(config: DatasetConfig, item: Item, meshes: MeshSource | None) -> tuple[LatticeField, str]:
     """Return the field of an object, and in words how a mesh was altered."""
     preset: Preset = PRESETS[config.preset]
     if item.file is None:
         parts, bounds, _ = _parts(config, item.family, item.number)
         distances = [part.solid.distance for part in parts]
         return sample_solid(distances, bounds, resolution=preset.resolution, downsampling=preset.downsampling), ""
-    if read_mesh is None:
+    if meshes is None:
         raise DatasetError(f"{item.file}: meshes need a reader")
-    mesh = read_mesh(Path(item.file))
+    mesh = meshes.read(Path(item.file))
     mesh = Mesh(mesh.vertices * item.scale, mesh.faces)
-    sheet = _thin_sheet(config, mesh) if item.thicken else None
+    sheet = _thin_sheet(config, mesh, meshes.thin_sheet) if item.thicken else None
     made = sample_mesh(
         mesh,
         resolution=preset.resolution,

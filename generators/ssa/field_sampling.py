@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int16
@@ -12,7 +13,6 @@ from scipy import ndimage
 from generators.errors import VolumeError
 from generators.sampling import sample_volume
 from generators.ssa.presets import BAND, COARSE_REACH, FILL
-from generators.ssa.thicken import ThinSheet
 from generators.surface import extract_surface
 from generators.volume import SparseVolume
 from generators.voxelize import mesh_distance, voxelize_mesh
@@ -22,6 +22,34 @@ LEAST_VALUE = 1e-4
 """Distance that stands for exactly 0, on the outside [voxel]."""
 OVERSAMPLING = 2
 """Voxels of a mesh's first lattice per voxel of the training lattice and side [1]."""
+
+
+class Sheet(Protocol):
+    """The middle of walls that are too thin, with the balls that make them thick enough; see `physics.thin_sheet`."""
+
+    @property
+    def radius(self) -> float:
+        """Of the balls [m]."""
+        ...
+
+    @property
+    def share(self) -> float:
+        """Share of the outer area that bounds such walls [1]."""
+        ...
+
+    @property
+    def thinnest(self) -> float:
+        """Thickness of the thinnest [m]."""
+        ...
+
+    def distance(self, points: Float64[np.ndarray, "P 3"]) -> Float64[np.ndarray, "P"]:
+        """Return the signed distance of the balls [m]."""
+        ...
+
+    @property
+    def bounds(self) -> Float64[np.ndarray, "2 3"]:
+        """Box of the balls [m]."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +107,7 @@ def sample_solid(
 
 
 def sample_mesh(
-    mesh: Mesh, *, resolution: int, downsampling: int, closed: bool = False, sheet: ThinSheet | None = None
+    mesh: Mesh, *, resolution: int, downsampling: int, closed: bool = False, sheet: Sheet | None = None
 ) -> LatticeField:
     """Return a mesh on the training lattice, solid by its winding number (see `voxelize_mesh`).
 
@@ -118,7 +146,7 @@ def sample_mesh(
     return _lattice_field(np.clip(read, -BAND, BAND), extents, size, downsampling)
 
 
-def thickened_bounds(mesh: Mesh, sheet: ThinSheet | None) -> Float64[np.ndarray, "2 3"]:
+def thickened_bounds(mesh: Mesh, sheet: Sheet | None) -> Float64[np.ndarray, "2 3"]:
     """Return the box of a mesh and of what is added to it [m]."""
     bounds = mesh.bounds.astype(np.float64)
     if sheet is None:

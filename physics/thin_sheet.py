@@ -1,4 +1,4 @@
-"""Walls of foreign meshes made thick enough for a lattice: balls along the middle of what is too thin.
+"""Walls too thin for a lattice, and what makes them thick enough: balls along their middles.
 
 A lattice shows no wall of less than some two voxels. The union of a solid with balls about the middles of its thin
 chords has there walls as thick as the balls, round at their rims, which lie up to half a wall further out; elsewhere it
@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.spatial import KDTree
 
-from generators.errors import VolumeError
+from physics.errors import MeshError
 from physics.mesh import Mesh
 from physics.wall import WallConfig, first_hits, spread_points
 
@@ -56,7 +56,7 @@ class ThinSheet:
         return np.stack([self.middles.min(axis=0) - self.radius, self.middles.max(axis=0) + self.radius])
 
 
-def find_thin_sheet(mesh: Mesh, *, wall: float) -> ThinSheet | None:
+def find_thin_sheet(mesh: Mesh, wall: float) -> ThinSheet | None:
     """Return the middle of all walls thinner than `wall` [m]; None where there is none.
 
     Thickness is the chord along the inward normal to where the solid is left, counted where both sides are parallel
@@ -70,14 +70,14 @@ def find_thin_sheet(mesh: Mesh, *, wall: float) -> ThinSheet | None:
         wall: Thickness that walls shall have [m].
 
     Raises:
-        VolumeError: So much area, or so many faces, that its balls would not close up.
+        MeshError: So much area, or so many faces, that its balls would not close up.
     """
     faces, config = mesh.faces.astype(np.int64), WallConfig()
     twice = np.linalg.norm(mesh.face_cross, axis=1)
     normals = mesh.face_cross / np.where(twice > 0, twice, 1)[:, None]
     count = int(np.ceil(twice.sum() / 2 / (SPACING * wall) ** 2))
     if not count <= MOST_POINTS:
-        raise VolumeError(
+        raise MeshError(
             f"its area is {count * (SPACING * wall) ** 2:.3g} m^2, too much for walls of {wall:.2g} m: it would take "
             f"{count} points, at most {MOST_POINTS} are asked; leave it out, or set thicken to false"
         )
