@@ -207,7 +207,8 @@ def test_one_network_goes_on_from_a_checkpoint_and_the_others_are_taken(data, wh
     assert first < begun  # of the same objects, times and noise: it does not start from random weights
     card = load_tensors(tmp_path / "model" / "model.json")[1]["card"]
     assert card["steps"] == {"structure": 2, "vae": 0, "denoiser": 0}
-    assert card["starts"] == {name: network_digest(model, name) for name in ("structure", "vae", "denoiser")}
+    starts = {name: {"sha256": network_digest(model, name), "steps": 2} for name in ("structure", "vae", "denoiser")}
+    assert card["starts"] == starts
     assert card["training"]["structure"]["start"] == str(model)
     index = load_dataset(data, "train").index
     assert identity_of(further, index, "structure") != identity_of(CONFIG, index, "structure")

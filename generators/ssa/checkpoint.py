@@ -213,6 +213,15 @@ def load_network(path: Path, name: str, module: nn.Module, families: Sequence[st
     load_weights(module, own, source=f"{_model_file(path)} ({name})")
 
 
+def load_card(path: Path) -> dict[str, Any]:
+    """Return what is known of the training of a model.
+
+    Raises:
+        CheckpointError: missing, or no checkpoint.
+    """
+    return dict(_read_meta(_model_file(path)).get("card", {}))
+
+
 def load_statistics(path: Path) -> tuple[Tensor, Tensor]:
     """Return the mean and the deviation of each latent channel of a model.
 

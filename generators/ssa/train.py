@@ -17,6 +17,7 @@ from generators.ssa.bands import Bands, Structures
 from generators.ssa.checkpoint import (
     MODEL_FILE,
     find_device,
+    load_card,
     load_network,
     load_statistics,
     load_tensors,
@@ -259,13 +260,19 @@ def identity_of(config: TrainConfig, index: Mapping[str, Any], phase: str) -> st
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _origin(start: Path, name: str) -> dict[str, Any]:
+    """Return which weights a network started from, and for how many steps these had been trained, where it is known."""
+    steps = load_card(start).get("steps", {}).get(name)
+    return {"sha256": network_digest(start, name), "steps": steps}
+
+
 def _card(config: TrainConfig, data: Dataset, log: TrainingLog, model: LearnedModel) -> dict[str, Any]:
     """Return what is known of the training, for the model card."""
     last = {line["phase"]: {"loss": line["loss"], "test": line.get("test")} for line in log.lines()}
     networks = {"vae": model.vae, "structure": model.structure, "denoiser": model.denoiser}
     starts = {name: getattr(config, name).start for name in PHASES}
     return {
-        "starts": {name: network_digest(Path(start), name) for name, start in starts.items() if start is not None},
+        "starts": {name: _origin(Path(start), name) for name, start in starts.items() if start is not None},
         "training": json.loads(json.dumps(asdict(config))),
         "data": data.index["config"],
         "objects": len(data),
