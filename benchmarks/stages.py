@@ -72,7 +72,8 @@ def handles_right(volume: SparseVolume | None, family: str) -> bool:
     if volume is None:
         return False
     checks = check_validity(extract_surface(volume), body=family, declared_genus=family_genus(family))
-    return all(check.verdict is not Verdict.FAIL for check in checks if check.id == "G8")
+    (handles,) = [check for check in checks if check.id == "G8"]
+    return handles.verdict is not Verdict.FAIL
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from pathlib import Path
 from generators.errors import BackendError
 from physics.errors import IsolationError
 from physics.isolate import Sandbox
-from scenegen.errors import CorruptRecordError, StageError, StoreError
+from scenegen.errors import CorruptRecordError, ExecutorError, StageError, StoreError
 from scenegen.pipeline.in_flight import process_name, shown_as
 from scenegen.pipeline.stage import Rejection, Stage, wants_scratch
 from scenegen.pipeline.store import Store
@@ -39,6 +39,18 @@ class Attempt:
     kind: AttemptKind
     message: str = ""
     """The error with its traceback and the end of the child's output."""
+
+    def check(self) -> None:
+        """Refuse to go on where no other item could fare better.
+
+        Raises:
+            StoreError: The store cannot be read or written.
+            ExecutorError: The device lacks what the settings ask for.
+        """
+        if self.kind is AttemptKind.STORE_BROKEN:
+            raise StoreError(self.message)
+        if self.kind is AttemptKind.DEVICE_LACKS:
+            raise ExecutorError(self.message)
 
 
 def run_call(root: str, stage: Stage, input_digest: str, scratch: str | None) -> None:

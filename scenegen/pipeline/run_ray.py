@@ -22,7 +22,7 @@ from typing import Any
 
 from physics.isolate import START_DEADLINE_S
 from scenegen.arithmetic import arithmetic_digest
-from scenegen.errors import ExecutorError, StoreError
+from scenegen.errors import ExecutorError
 from scenegen.pipeline.attempt import Attempt, AttemptKind
 from scenegen.pipeline.chain import Chain, Ledger, Replace
 from scenegen.pipeline.observer import Observer
@@ -151,10 +151,7 @@ class _Scheduler:
             current, outcome = self.ledger.close(current, outcome), None
 
     def _enter(self, chain: Chain, attempt: Attempt) -> None:
-        if attempt.kind is AttemptKind.STORE_BROKEN:
-            raise StoreError(attempt.message)
-        if attempt.kind is AttemptKind.DEVICE_LACKS:
-            raise ExecutorError(attempt.message)
+        attempt.check()
         self._advance(chain, self.ledger.record(chain, attempt))
 
     def _pool_of(self, chain: Chain) -> Pool:

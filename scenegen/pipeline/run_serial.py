@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scenegen.errors import ExecutorError, StoreError
-from scenegen.pipeline.attempt import Attempter, AttemptKind
+from scenegen.pipeline.attempt import Attempter
 from scenegen.pipeline.chain import Chain, Ledger, Replace
 from scenegen.pipeline.observer import Observer
 from scenegen.pipeline.stage import Item, Outcome, Stage, check_chain, check_items
@@ -61,9 +60,6 @@ def _finish(chain: Chain, ledger: Ledger, attempter: Attempter) -> Chain | None:
     outcome = ledger.outcome(chain)
     while outcome is None:
         attempt = attempter.attempt(ledger.stages[chain.index], chain.digest, fresh=chain.failures > 0)
-        if attempt.kind is AttemptKind.STORE_BROKEN:
-            raise StoreError(attempt.message)
-        if attempt.kind is AttemptKind.DEVICE_LACKS:
-            raise ExecutorError(attempt.message)
+        attempt.check()
         outcome = ledger.record(chain, attempt)
     return ledger.close(chain, outcome)
