@@ -209,6 +209,10 @@ def test_one_network_goes_on_from_a_checkpoint_and_the_others_are_taken(data, wh
     assert card["steps"] == {"structure": 2, "vae": 0, "denoiser": 0}
     starts = {name: {"sha256": network_digest(model, name), "steps": 2} for name in ("structure", "vae", "denoiser")}
     assert card["starts"] == starts
+    again = started(CONFIG, 0, structure=tmp_path / "model", vae=tmp_path / "model", denoiser=tmp_path / "model")
+    train(again, data, tmp_path / "again", lambda report: Wish.GO)
+    further_on = load_tensors(tmp_path / "again" / "model" / "model.json")[1]["card"]["starts"]
+    assert {name: start["steps"] for name, start in further_on.items()} == {"structure": 4, "vae": 2, "denoiser": 2}
     assert card["training"]["structure"]["start"] == str(model)
     index = load_dataset(data, "train").index
     assert identity_of(further, index, "structure") != identity_of(CONFIG, index, "structure")

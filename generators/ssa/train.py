@@ -261,9 +261,16 @@ def identity_of(config: TrainConfig, index: Mapping[str, Any], phase: str) -> st
 
 
 def _origin(start: Path, name: str) -> dict[str, Any]:
-    """Return which weights a network started from, and for how many steps these had been trained, where it is known."""
-    steps = load_card(start).get("steps", {}).get(name)
-    return {"sha256": network_digest(start, name), "steps": steps}
+    """Return which weights a network started from, and the steps that these were trained for in all.
+
+    None where the steps are not known of them, or of those that they started from.
+    """
+    card = load_card(start)
+    steps, before = card.get("steps", {}).get(name), card.get("starts", {}).get(name, {"steps": 0})["steps"]
+    return {
+        "sha256": network_digest(start, name),
+        "steps": None if steps is None or before is None else steps + before,
+    }
 
 
 def _card(config: TrainConfig, data: Dataset, log: TrainingLog, model: LearnedModel) -> dict[str, Any]:
