@@ -25,9 +25,10 @@ from generators.ssa.shards import load_dataset
 from generators.surface import extract_surface
 from scenegen import cli
 from scenegen.errors import ConfigError
-from scenegen.evaluation.likeness import measure_likeness, surface_clouds
+from scenegen.evaluation.likeness import measure_likeness, real_clouds
 from scenegen.evaluation.raw import raw_figures
-from scenegen.evaluation.samples import Sample, draw_samples, held_out_boxes, real_meshes, retrieved_meshes
+from scenegen.evaluation.real import first_objects, held_out_boxes, nearest_objects, real_objects
+from scenegen.evaluation.samples import Sample, draw_samples
 
 
 @pytest.fixture(scope="module")
@@ -68,28 +69,27 @@ def test_raw_figures_count_what_is_there() -> None:
 
 
 def test_boxes_are_held_out_and_families_take_turns(data: Path) -> None:
-    held_out = load_dataset(data, "held_out")
-    asked = held_out_boxes(held_out, ("mug", "hex_nut"), 6)
+    held_out = real_objects(data, "unseen")
+    asked = held_out_boxes(data, ("mug", "hex_nut"), 6)
     assert [family for family, _ in asked] == 3 * ["mug", "hex_nut"]
     assert all(np.abs(held_out.shard.extents - box).max(axis=1).min() < 1e-9 for _, box in asked)
     with pytest.raises(ConfigError, match="no bowl to compare with"):
-        held_out_boxes(held_out, ("bowl",), 6)
+        held_out_boxes(data, ("bowl",), 6)
 
 
 def test_training_objects_are_no_news_and_are_found_by_their_box(data: Path) -> None:
-    train = load_dataset(data, "train")
-    known = list(real_meshes(train, ("mug", "hex_nut"), 4, 4))
-    rows = [int(np.flatnonzero(train.shard.family == train.families.index(f))[0]) for f in ("mug", "hex_nut")]
+    families = ("mug", "hex_nut")
+    known = first_objects(data, "seen", families, 4, 4)
+    train = real_objects(data, "seen")
     asked = [
-        (f, np.asarray(train.shard.extents[r], dtype=float)) for f, r in zip(("mug", "hex_nut"), rows, strict=True)
+        (f, np.asarray(train.shard.extents[real.row], dtype=float))
+        for f, real in zip(families, (known[0], known[4]), strict=True)
     ]
-    same = retrieved_meshes(train, asked, 4)
-    assert [mesh.digest for mesh in same] == [known[0].digest, known[4].digest]
-    others = surface_clouds(real_meshes(load_dataset(data, "held_out"), ("mug", "hex_nut"), 2, 4))
-    trained = surface_clouds(known)
-    copied = measure_likeness(trained, others, trained).novelty
+    assert nearest_objects(data, asked, 4) == [known[0], known[4]]
+    others, trained = real_clouds(first_objects(data, "unseen", families, 2, 4), map), real_clouds(known, map)
+    copied = measure_likeness(trained, others, trained, apply=map).novelty
     assert copied is not None and copied.ratio == 0 and copied.copies == 1
-    assert measure_likeness(others, others, None).against.mmd.value == pytest.approx(0)
+    assert measure_likeness(others, others, None, apply=map).against.mmd.value == pytest.approx(0)
 
 
 def test_iou_of_a_volume_with_itself_is_one(data: Path) -> None:
@@ -119,7 +119,7 @@ def test_an_untrained_checkpoint_is_measured_and_not_flattered(data: Path, tmp_p
 
 
 def test_samples_are_the_same_from_any_number_of_processes(data: Path) -> None:
-    asked = held_out_boxes(load_dataset(data, "held_out"), ("mug", "hex_nut"), 3)
+    asked = held_out_boxes(data, ("mug", "hex_nut"), 3)
     config, file = LearnedConfig(sampler=SamplerConfig(steps=4)), BUNDLED_CHECKPOINTS["nano"]
     made = {}
     for workers in (1, 2):

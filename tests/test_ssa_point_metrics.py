@@ -7,6 +7,7 @@ import pytest
 import trimesh
 
 from generators.errors import ParameterError
+from generators.process_map import ProcessMap
 from generators.ssa.point_metrics import chamfer_distances, compare_sets, surface_cloud
 from physics.mesh import Mesh
 
@@ -22,6 +23,14 @@ def test_distance_of_moved_clouds_is_the_move() -> None:
     (a,) = clouds(1, seed=0, spread=0.0)
     found = chamfer_distances([a], [a + np.array([0.3, 0.0, 0.4]), a])
     np.testing.assert_allclose(found, [[0.5, 0.0]], atol=1e-12)
+
+
+def test_distances_do_not_depend_on_who_finds_them() -> None:
+    left, right = clouds(19, seed=7), clouds(3, seed=8)
+    with ProcessMap(2) as apply:
+        shared = chamfer_distances(left, right, apply=apply)
+    np.testing.assert_array_equal(shared, chamfer_distances(left, right))
+    assert shared.shape == (19, 3)
 
 
 def test_far_sets_are_told_apart_and_cover_one() -> None:

@@ -13,9 +13,12 @@ from jaxtyping import Float64
 from scipy.spatial import KDTree
 
 from generators.errors import ParameterError
+from generators.process_map import OrderedMap
 from physics.mesh import Mesh
 
 Cloud = Float64[np.ndarray, "P 3"]
+ROWS = 16
+"""Rows of distances that one process finds at a time [1]."""
 
 
 @dataclass(frozen=True)
@@ -60,30 +63,51 @@ def surface_cloud(mesh: Mesh, *, count: int = 2048) -> Cloud:
     return (points - origin) / float((high - low).max())
 
 
-def chamfer_distances(left: Sequence[Cloud], right: Sequence[Cloud]) -> Float64[np.ndarray, "L R"]:
-    """Return the mean distance from each point to the nearest of the other cloud, averaged over both directions."""
-    trees = [[KDTree(cloud) for cloud in clouds] for clouds in (left, right)]
+def chamfer_distances(
+    left: Sequence[Cloud], right: Sequence[Cloud], *, apply: OrderedMap = map
+) -> Float64[np.ndarray, "L R"]:
+    """Return the mean distance from each point to the nearest of the other cloud, averaged over both directions.
+
+    Args:
+        left: Clouds of the rows.
+        right: Clouds of the columns.
+        apply: Maps over pieces of the rows, in any number of processes.
+    """
+    pieces = [(left[begin : begin + ROWS], right) for begin in range(0, len(left), ROWS)]
+    return np.concatenate(list(apply(_chamfer_rows, pieces)))
+
+
+def _chamfer_rows(piece: tuple[Sequence[Cloud], Sequence[Cloud]]) -> Float64[np.ndarray, "L R"]:
+    trees = [[KDTree(cloud) for cloud in clouds] for clouds in piece]
     return np.array(
         [
             [
                 (mine.query(b)[0].mean() + theirs.query(a)[0].mean()) / 2
-                for theirs, b in zip(trees[1], right, strict=True)
+                for theirs, b in zip(trees[1], piece[1], strict=True)
             ]
-            for mine, a in zip(trees[0], left, strict=True)
+            for mine, a in zip(trees[0], piece[0], strict=True)
         ]
     )
 
 
-def compare_sets(samples: Sequence[Cloud], references: Sequence[Cloud], *, redraws: int = 1000) -> SetMetrics:
+def compare_sets(
+    samples: Sequence[Cloud], references: Sequence[Cloud], *, redraws: int = 1000, apply: OrderedMap = map
+) -> SetMetrics:
     """Return how samples stand to references; intervals from redrawing both sets with replacement.
+
+    Args:
+        samples: What is measured.
+        references: What it is measured by.
+        redraws: How often both are redrawn.
+        apply: Maps over pieces of the distances, in any number of processes.
 
     Raises:
         ParameterError: A set has fewer than two shapes.
     """
     if min(len(samples), len(references)) < 2:
         raise ParameterError(f"{len(samples)} samples and {len(references)} references, at least 2 of each are needed")
-    across = chamfer_distances(samples, references)
-    within, among = chamfer_distances(samples, samples), chamfer_distances(references, references)
+    pairs = ((samples, references), (samples, samples), (references, references))
+    across, within, among = (chamfer_distances(left, right, apply=apply) for left, right in pairs)
     n, m = across.shape
     rng = np.random.default_rng(0)
     draws = [(rng.integers(n, size=n), rng.integers(m, size=m)) for _ in range(redraws)]

@@ -12,16 +12,10 @@ import numpy as np
 from generators.process_map import OrderedMap
 from scenegen.errors import ConfigError
 from scenegen.evaluation.certification import Certified, certify_samples
-from scenegen.evaluation.likeness import Likeness, measure_likeness, surface_clouds
+from scenegen.evaluation.likeness import Likeness, measure_likeness, real_clouds
 from scenegen.evaluation.raw import RawFigures, raw_figures
-from scenegen.evaluation.samples import (
-    Sample,
-    draw_samples,
-    held_out_boxes,
-    real_meshes,
-    retrieved_meshes,
-    unseen_objects,
-)
+from scenegen.evaluation.real import first_objects, held_out_boxes, nearest_objects
+from scenegen.evaluation.samples import Sample, draw_samples
 
 if TYPE_CHECKING:
     from generators.ssa.generator import LearnedConfig
@@ -105,6 +99,7 @@ def evaluate(
         DatasetError: the data set is missing or damaged.
         ConfigError: data and checkpoint do not belong together, or a baseline has a name that is taken.
     """
+    from generators.ssa.point_metrics import surface_cloud
     from generators.ssa.reconstruction import reconstruction_iou
     from generators.ssa.shards import load_dataset
 
@@ -112,17 +107,16 @@ def evaluate(
         raise ConfigError(f"a baseline cannot be called {taken.pop()!r}: that set is there already")
     checkpoints = {LEARNED: checkpoint, **baselines}
     model, *_ = [_load(path, data) for path in checkpoints.values()]
-    train, test, held_out = (load_dataset(data, split) for split in ("train", "test", "held_out"))
 
-    iou = reconstruction_iou(model, test, RECONSTRUCTED, rng=np.random.default_rng(config.seed))
+    iou = reconstruction_iou(model, load_dataset(data, "test"), RECONSTRUCTED, rng=np.random.default_rng(config.seed))
     say(f"reconstructed {len(iou)} test objects: median IoU {np.median(iou):.3f}")
 
-    held_out = unseen_objects(held_out, test)
-    asked = held_out_boxes(held_out, model.families, config.samples)
-    per_family = -(-config.samples // len(model.families))
-    downsampling = model.preset.downsampling
-    references = surface_clouds(real_meshes(held_out, model.families, per_family, downsampling))
-    known = surface_clouds(real_meshes(train, model.families, config.known, downsampling))
+    families, cell = model.families, model.preset.downsampling
+    asked = held_out_boxes(data, families, config.samples)
+    per_family = -(-config.samples // len(families))
+    references = real_clouds(first_objects(data, "unseen", families, per_family, cell), apply)
+    known = real_clouds(first_objects(data, "seen", families, config.known, cell), apply)
+    say(f"surfaced {len(references)} unseen and {len(known)} seen objects")
     raw: dict[str, RawFigures] = {}
     likeness: dict[str, Likeness] = {}
     drawn: dict[str, tuple[Sample, ...]] = {}
@@ -134,13 +128,13 @@ def evaluate(
                 say(f"{name}: {len(found)} of {config.samples} samples")
         drawn[name] = tuple(found)
         raw[name] = raw_figures(found)
-        clouds = surface_clouds(sample.mesh for sample in found if sample.mesh is not None)
+        clouds = [surface_cloud(sample.mesh) for sample in found if sample.mesh is not None]
         if len(clouds) > 1:
-            likeness[name] = measure_likeness(clouds, references, known)
-    trained = surface_clouds(real_meshes(train, model.families, per_family, downsampling))
-    retrieved = surface_clouds(retrieved_meshes(train, asked, downsampling))
-    likeness[TRAINING] = measure_likeness(trained, references, None)
-    likeness[RETRIEVAL] = measure_likeness(retrieved, references, None)
+            likeness[name] = measure_likeness(clouds, references, known, apply=apply)
+    trained = real_clouds(first_objects(data, "seen", families, per_family, cell), apply)
+    retrieved = real_clouds(nearest_objects(data, asked, cell), apply)
+    likeness[TRAINING] = measure_likeness(trained, references, None, apply=apply)
+    likeness[RETRIEVAL] = measure_likeness(retrieved, references, None, apply=apply)
     say("compared with held-out objects")
 
     certified = Certified(0, 0, 0, {})

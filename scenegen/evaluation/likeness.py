@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from physics.mesh import Mesh
+from generators.process_map import OrderedMap
+from scenegen.evaluation.real import RealObject, real_mesh
 
 if TYPE_CHECKING:
     from generators.ssa.point_metrics import Cloud, SetMetrics
@@ -34,14 +35,22 @@ class Likeness:
     """None for training objects themselves."""
 
 
-def surface_clouds(meshes: Iterable[Mesh]) -> list[Cloud]:
-    """Return points on each mesh; a mesh is let go when the next one is asked for."""
+def real_cloud(real: RealObject) -> Cloud | None:
+    """Return points on the surface of an object; None where its volume bounds no solid."""
     from generators.ssa.point_metrics import surface_cloud
 
-    return [surface_cloud(mesh) for mesh in meshes]
+    mesh = real_mesh(real)
+    return None if mesh is None else surface_cloud(mesh)
 
 
-def measure_likeness(shapes: Sequence[Cloud], held_out: Sequence[Cloud], training: Sequence[Cloud] | None) -> Likeness:
+def real_clouds(objects: Sequence[RealObject], apply: OrderedMap) -> list[Cloud]:
+    """Return the clouds of those objects that bound a solid."""
+    return [cloud for cloud in apply(real_cloud, objects) if cloud is not None]
+
+
+def measure_likeness(
+    shapes: Sequence[Cloud], held_out: Sequence[Cloud], training: Sequence[Cloud] | None, *, apply: OrderedMap
+) -> Likeness:
     """Compare shapes with held-out objects, and with training objects where those are given.
 
     Raises:
@@ -51,7 +60,7 @@ def measure_likeness(shapes: Sequence[Cloud], held_out: Sequence[Cloud], trainin
 
     novelty = None
     if training is not None:
-        mine, theirs = (chamfer_distances(side, training).min(axis=1) for side in (shapes, held_out))
+        mine, theirs = (chamfer_distances(side, training, apply=apply).min(axis=1) for side in (shapes, held_out))
         copies = float((mine < np.percentile(theirs, 1)).mean())
         novelty = Novelty(float(np.median(mine) / np.median(theirs)), copies)
-    return Likeness(len(shapes), compare_sets(shapes, held_out), novelty)
+    return Likeness(len(shapes), compare_sets(shapes, held_out, apply=apply), novelty)
