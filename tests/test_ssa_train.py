@@ -155,6 +155,13 @@ def test_stage_one_does_not_depend_on_the_autoencoder(data):
     assert kept == ["structure"]
 
 
+def test_the_autoencoder_does_not_depend_on_the_attention_of_the_denoisers(data):
+    index = load_dataset(data, "train").index
+    other = dataclasses.replace(CONFIG, attention="window")
+    kept = [name for name in PHASES if identity_of(CONFIG, index, name) == identity_of(other, index, name)]
+    assert kept == ["vae"]
+
+
 def test_a_phase_trained_in_another_folder_is_carried_over(data, whole, tmp_path):
     assert train(CONFIG, data, tmp_path / "one", lambda report: Wish.GO, only="structure") == Trained(True, None)
     assert train(CONFIG, data, tmp_path / "two", lambda report: Wish.GO, only="denoiser") == Trained(True, None)

@@ -249,10 +249,13 @@ def _check_encoder(config: TrainConfig) -> None:
 def identity_of(config: TrainConfig, index: Mapping[str, Any], phase: str) -> str:
     """Return a hash of all that decides the weights of a phase: its settings, those of phases it needs, and the data.
 
-    So a phase can be trained again for longer without those that do not depend on it.
+    So a phase can be trained again for longer without those that do not depend on it. The autoencoder knows one kind of
+    attention only, so that its files serve denoisers of any.
     """
     settings = asdict(config)
-    shared = {name: settings[name] for name in ("preset", "seed", "attention", "precision", *config.needs(phase))}
+    shared = {name: settings[name] for name in ("preset", "seed", "precision", *config.needs(phase))}
+    if phase != "vae":
+        shared["attention"] = config.attention
     for name in config.needs(phase):
         if (start := settings[name]["start"]) is not None:
             shared[name] = settings[name] | {"start": network_digest(Path(start), name)}
