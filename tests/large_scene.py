@@ -55,10 +55,11 @@ def compose(
     layout="warehouse",
     seed=3,
     execute=run_here,
+    config: LargeConfig | None = None,
 ):
     """Compose a scene."""
     plan = LargePlan("test", layout, options, objects, seed)
-    return compose_large(plan, folders, str(root), None, execute, SilentObserver(), LargeConfig())
+    return compose_large(plan, folders, str(root), None, execute, SilentObserver(), config or LargeConfig())
 
 
 def require(scene) -> LargeScene:

@@ -1,7 +1,9 @@
 """Large scenes: the same on any executor, complete, exact; refused before they start."""
 
+import dataclasses
 import functools
 import json
+import math
 import re
 
 import mujoco
@@ -15,7 +17,7 @@ from physics.check import Verdict, overall_verdict
 from physics.pose import Pose
 from scenegen.config import read_config
 from scenegen.errors import ConfigError, SceneError
-from scenegen.large.compose import check_size
+from scenegen.large.compose import LargeConfig, check_size
 from scenegen.large.delivered import check_delivered
 from scenegen.large.demand import Demand
 from scenegen.large.exactness import measure_exactness
@@ -210,6 +212,34 @@ def test_every_object_is_accounted_for(scene):
     assert scene.counts["alone"] + scene.counts["in_components"] == 30
     assert scene.counts["alone"] == sum(not one for one in scene.components)
     assert overall_verdict(scene.checks, ("S1", "S2", "S3", "S5")) is Verdict.PASS
+
+
+def test_a_stack_with_nothing_near_it_is_not_judged_again_but_for_a_sample(root, folders):
+    asked = []
+
+    def watched(stages, items, store, *, observer):
+        asked.extend(item.record for item in items if stages[0].name == "component")
+        return run_here(stages, items, store, observer=observer)
+
+    scene = require(compose(root, folders, 30, execute=watched))
+    judged = {one.name: one for one in asked}
+    names = {component for component in scene.components if component}
+    stacks = names - judged.keys()
+    assert scene.counts["stacks"] == len(stacks) > 0
+    sampled = [one for name, one in judged.items() if name.removesuffix("_sample") in stacks]
+    assert len(sampled) == math.ceil(LargeConfig().sample_share * len(stacks)) and not any(one.relax for one in sampled)
+    for stack in stacks:
+        copies = [one for one, owner in zip(scene.members, scene.components, strict=True) if owner == stack]
+        assert len(copies) > 1 and len({one.folder for one in copies}) == 1
+        assert np.ptp([one.X_WB.position[2] for one in copies]) > 0.01
+
+
+def test_stacks_that_come_near_each_other_are_judged_together(root, folders):
+    crowded = dataclasses.replace(SMALL_WAREHOUSE, shares=ShareConfig(0.0, 0.8, 5, 0.2))
+    apart = require(compose(root, folders, 12, options=crowded))
+    near = require(compose(root, folders, 12, options=crowded, config=LargeConfig(margin=0.3)))
+    assert near.counts["largest_component"] > apart.counts["largest_component"]
+    assert near.counts["stacks"] < apart.counts["stacks"]
 
 
 def test_order_of_execution_does_not_matter(root, folders, scene):

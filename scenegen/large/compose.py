@@ -71,7 +71,8 @@ class LargeConfig:
     surround: float = 0.1
     """How far around a component furniture is taken into its model [m]."""
     sample_share: float = 0.05
-    """Share of the objects that stand alone that are also verified where they stand [1]."""
+    """Share of what stands as its stance does that is also verified where it stands [1]: of single objects, and of
+    stacks."""
     merges: int = 6
     """Times that components that came too close are merged and judged again, before the scene is given up [1]."""
     place: PlaceConfig = field(default_factory=PlaceConfig)
@@ -101,17 +102,24 @@ class LargeScene:
     merged: tuple[str, ...]
     """Components that came too close to each other and were judged again as one."""
     counts: dict[str, int]
-    """Objects alone, in components; components; largest component; objects verified on the spot."""
+    """Objects alone, in components; components; largest component; objects and stacks verified on the spot; stances
+    in use; components that stand as a stance of several copies does, and were not judged once more."""
 
 
 @dataclass(eq=False)
 class _Held:
     """Progress of one scene: what is proven so far."""
 
-    alone: dict[str, tuple[Member, Stance]]
+    standing: dict[str, Group]
+    """What stands as its stance was verified, an object alone or a stack with nothing near it, by its first object."""
     components: dict[str, HeldComponent] = field(default_factory=dict)
     replaced: list[str] = field(default_factory=list)
     merged: list[str] = field(default_factory=list)
+
+    @property
+    def objects_standing(self) -> int:
+        """Objects whose proof is their stance [1]."""
+        return sum(len(group.members) for group in self.standing.values())
 
 
 class _Refused(Exception):
@@ -295,15 +303,15 @@ class _Composer:
         for numbers in join(len(members), links):
             together = [members[row] for row in numbers]
             loads = tuple(Load(member.name, group.load) for member, group in together if group.load)
-            if len(numbers) == 1 and not loads:
-                member, group = together[0]
-                held.alone[member.name] = (member, group.stance)
+            first = together[0][1]
+            if not loads and len(together) == len(first.members) and all(group is first for _, group in together):
+                held.standing[first.members[0].name] = first
             else:
                 requests.append(self._request([member for member, _ in together], loads=loads))
         requests += [self._pour_request(job) for cell in floor.cells for job in cell.jobs if job.poured]
         self._observer.noted(
-            f"{self.plan.name}: {floor.objects} objects in {len(floor.cells)} cells: {len(held.alone)} stand alone, "
-            f"{floor.objects - len(held.alone)} in {len(requests)} components"
+            f"{self.plan.name}: {floor.objects} objects in {len(floor.cells)} cells: {held.objects_standing} stand as "
+            f"their stances do, {floor.objects - held.objects_standing} are in {len(requests)} components to be judged"
         )
         self._enter(held, requests)
         return held
@@ -334,9 +342,10 @@ class _Composer:
         """Return the groups of components, or objects that stand alone, that may touch; and those that escaped."""
         owners: list[str] = []
         reaches: list[Reach] = []
-        for name, (member, _) in held.alone.items():
-            owners.append(name)
-            reaches.append(self._reach(member))
+        for name, group in held.standing.items():
+            for member in group.members:
+                owners.append(name)
+                reaches.append(self._reach(member))
         for name, component in held.components.items():
             for member, swept in zip(component.members, component.swept, strict=True):
                 owners.append(name)
@@ -398,9 +407,9 @@ class _Composer:
         return records
 
     def _release(self, held: _Held, name: str) -> tuple[Member, ...]:
-        """Take a component, or an object that stood alone, out of what is proven; return its objects."""
-        if name in held.alone:
-            return (held.alone.pop(name)[0],)
+        """Take a component, or what stood as its stance, out of what is proven; return its objects."""
+        if name in held.standing:
+            return held.standing.pop(name).members
         return held.components.pop(name).members
 
     def _request(
@@ -410,8 +419,11 @@ class _Composer:
         box = np.stack([boxes[:, 0].min(axis=0), boxes[:, 1].max(axis=0)])
         if loads:  # what stands on the highest board is at most so high
             box[1, 2] += self.plan.options.mix.largest * np.sqrt(3)
-        name = f"{self.plan.name}_{members[0].name}{suffix}"
+        name = self._component_name(members) + suffix
         return replace(self._boxed(name, tuple(members), box, None, relax), loads=loads)
+
+    def _component_name(self, members: Sequence[Member]) -> str:
+        return f"{self.plan.name}_{members[0].name}"
 
     def _pour_request(self, job: Job) -> ComponentRequest:
         container = next(one for one in self._fixtures if one.name == job.container)
@@ -431,17 +443,20 @@ class _Composer:
     # ---- evidence ---------------------------------------------------------------------------------------------
 
     def _sample(self, held: _Held) -> list[HeldComponent]:
-        """Verify a share of what stands alone exactly where it stands."""
-        names = sorted(held.alone)
-        count = min(len(names), int(np.ceil(self.config.sample_share * len(names))))
+        """Verify a share of what stands as its stance exactly where it stands: of single objects, and of stacks."""
         rng = item_rng(self.plan.seed, self.plan.name, "sample")
-        chosen = sorted(rng.choice(len(names), size=count, replace=False).tolist()) if count else []
-        return self._judge(
-            [self._request([held.alone[names[number]][0]], suffix="_sample", relax=False) for number in chosen]
-        )
+        chosen: list[Group] = []
+        for stacked in (False, True):
+            groups = [group for _, group in sorted(held.standing.items()) if (len(group.members) > 1) is stacked]
+            count = int(np.ceil(self.config.sample_share * len(groups)))
+            chosen += [groups[number] for number in sorted(rng.choice(len(groups), size=count, replace=False).tolist())]
+        return self._judge([self._request(group.members, suffix="_sample", relax=False) for group in chosen])
 
     def _scene(self, floor: FloorPlan, held: _Held, sampled: Sequence[HeldComponent]) -> LargeScene:
-        owners = {member.name: (member, "") for member, _ in held.alone.values()}
+        stacks = [group for group in held.standing.values() if len(group.members) > 1]
+        owners = {member.name: (member, "") for group in held.standing.values() for member in group.members}
+        for group in stacks:
+            owners |= {member.name: (member, self._component_name(group.members)) for member in group.members}
         for name, component in held.components.items():
             owners |= {member.name: (member, name) for member in component.members}
         if len(owners) != self.plan.objects:
@@ -449,16 +464,17 @@ class _Composer:
                 f"{self.plan.name}: {self.plan.objects} objects were asked for and {len(owners)} are there: "
                 "this is a mistake of the program"
             )
-        used = {id(stance): stance for _, stance in held.alone.values()}
+        used = {id(group.stance): group.stance for group in held.standing.values()}
         judged = [(one.name, one.checks) for one in (*held.components.values(), *sampled)]
         judged += [(stance.folder, stance.checks) for stance in used.values()]
         contacts = sum(one.contacts for one in held.components.values())
-        contacts += sum(stance.contacts for _, stance in held.alone.values())
+        contacts += sum(group.stance.contacts for group in held.standing.values())
         ordered = [owners[name] for name in sorted(owners)]
-        sizes = [len(one.members) for one in held.components.values()]
+        sizes = [len(one.members) for one in (*held.components.values(), *stacks)]
         counts = {
-            "alone": len(held.alone), "in_components": sum(sizes), "components": len(sizes),
+            "alone": len(held.standing) - len(stacks), "in_components": sum(sizes), "components": len(sizes),
             "largest_component": max(sizes, default=0), "sampled": len(sampled), "stances": len(used),
+            "stacks": len(stacks),
         }  # fmt: skip
         return LargeScene(
             self.plan.name, self.plan.layout, self.plan.seed, floor.models, floor.fixtures,

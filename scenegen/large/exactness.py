@@ -20,9 +20,11 @@ from scenegen.large.reach import reach_at
 from scenegen.scenes.scene import SceneObject, make_world
 from scenegen.scenes.verify import SceneCheckConfig, failing_objects, verify_scene
 
-CONVERGED = (1e-9, 1e-8)
+CONVERGED = (1e-6, 3e-5)
 """Largest differences of an object's position [m] and orientation [rad] after the hold when the contact solver runs to
-its end: rounding, grown by some seconds of contact. 5e-16 m and 3e-15 rad were measured."""
+its end: rounding, grown by some seconds of contact; a thousandth of what S2 allows. 5e-16 m and 3e-15 rad were measured
+of what was settled where it stands, 2.5e-7 m and 7e-6 rad of stacks, which creep by 8 um at a heading that is not that
+of their stance: contacts that come and go by a rounding part the two."""
 DELIVERED = (5e-5, 1e-3)
 """The same under the settings of the verdict: a twentieth of what S2 lets an object drift and turn. The solver stops by
 a tolerance that it scales by the model, so that a component and the whole are not solved equally closely."""

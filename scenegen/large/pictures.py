@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from physics.materials import Material
+from physics.mesh import Mesh
 from physics.model import Model
 from physics.pose import Pose
 from scenegen.large.compose import LargeScene
@@ -60,24 +62,36 @@ def _draw(
 
 
 def _object_shapes(members: Sequence[Member], assets: Mapping[str, SceneAsset]) -> list[RenderObject]:
-    """Return the objects in as much detail as one picture can take."""
-    for shapes in (_surfaces, _hulls):
-        count = sum(sum(len(mesh.faces) for mesh, _ in shapes(assets[member.folder].model)) for member in members)
-        if count <= TRIANGLES:
+    """Return the objects in as much detail as one picture can take; equal objects share their meshes."""
+    shapes: dict[str, list[tuple[Mesh, Material]]] = {}
+    for shapes_of in (_surfaces, _hulls):
+        shapes = {folder: shapes_of(asset.model) for folder, asset in assets.items()}
+        triangles = {folder: sum(len(mesh.faces) for mesh, _ in shown) for folder, shown in shapes.items()}
+        if sum(triangles[member.folder] for member in members) <= TRIANGLES:
             break
     return [
         RenderObject.of_material(mesh, member.X_WB, material, assets[member.folder].model.name)
         for member in members
-        for mesh, material in shapes(assets[member.folder].model)
+        for mesh, material in shapes[member.folder]
     ]
 
 
-def _surfaces(model: Model) -> list:
+def _surfaces(model: Model) -> list[tuple[Mesh, Material]]:
     return [(part.surface, part.material) for part in model.root.parts]
 
 
-def _hulls(model: Model) -> list:
-    return [(hull.mesh, model.root.hull_material(hull)) for hull in model.root.hulls]
+def _hulls(model: Model) -> list[tuple[Mesh, Material]]:
+    """Return all hulls of one material as one mesh: an object has dozens, and there may be ten thousand objects."""
+    meshes: dict[Material, list[Mesh]] = {}
+    for hull in model.root.hulls:
+        meshes.setdefault(model.root.hull_material(hull), []).append(hull.mesh)
+    return [(_joined(together), material) for material, together in meshes.items()]
+
+
+def _joined(meshes: Sequence[Mesh]) -> Mesh:
+    starts = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes[:-1])])
+    faces = [mesh.faces + start for mesh, start in zip(meshes, starts, strict=True)]
+    return Mesh(np.concatenate([mesh.vertices for mesh in meshes]), np.concatenate(faces))
 
 
 def _nearest(scene: LargeScene) -> list[Member]:

@@ -217,10 +217,13 @@ class _Stage:
         self.names = ("background", "ground", *dict.fromkeys(item.name for item in objects))
         self.scene = EmbreeScene(robust=True)
         normals, offsets, looks, labels = [], [0], [], []
+        shaded: dict[int, np.ndarray] = {}  # of each mesh once, however many objects share it
         for item in [item for item in objects if len(item.mesh.faces)]:
+            if id(item.mesh) not in shaded:
+                shaded[id(item.mesh)] = corner_normals(item.mesh)
             vertices = (item.pose.apply(item.mesh.vertices) - self.centre) / self.radius
             TriangleMesh(self.scene, vertices.astype(np.float32), np.array(item.mesh.faces))
-            normals.append(item.pose.rotate(corner_normals(item.mesh)).astype(np.float32))
+            normals.append(item.pose.rotate(shaded[id(item.mesh)]).astype(np.float32))
             offsets.append(offsets[-1] + len(item.mesh.faces))
             looks.append((*item.base_color, item.metallic, item.roughness))
             labels.append(FIRST_OBJECT + self.names[FIRST_OBJECT:].index(item.name))

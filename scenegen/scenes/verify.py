@@ -173,36 +173,37 @@ def _balance(engine: Engine, watch: _Watch, config: SceneCheckConfig) -> list[Ch
     Contacts also carry moments by torsional and rolling friction, which an engine need not report. They are at most
     the normal force times the friction lengths of the pair; as much is taken off the torque that the forces leave.
     """
-    moment = dict.fromkeys(watch.names, 0.0)
-    force = {name: np.zeros(3) for name in watch.names}
-    torque = {name: np.zeros(3) for name in watch.names}
+    row = {name: number for number, name in enumerate(watch.names)}
+    com = np.array([watch.com[name] for name in watch.names])
+    force, torque, moment = np.zeros((len(row), 3)), np.zeros((len(row), 3)), np.zeros(len(row))
     links: set[tuple[str, str]] = set()
     for _ in range(config.window):
         engine.step(1)
         contacts, state = engine.contacts(), engine.state()
         if not (np.isfinite(state.positions).all() and np.isfinite(contacts.forces).all()):
             return [Check("S3", "unbalanced force over weight", np.nan, "1", config.balance, engine=engine.name)]
-        centre = {name: state.pose(name).apply(watch.com[name]) for name in watch.names}
+        roots = [tuple(map(_root, names)) for names in (contacts.names_a, contacts.names_b)]
+        pairs = list(zip(*roots, strict=True))
+        loaded = np.linalg.norm(contacts.forces, axis=1) > 0
+        links.update(pair for pair, bears in zip(pairs, loaded, strict=True) if bears)
+        centre = np.array([state.pose(name).apply(com[number]) for name, number in row.items()])
         pushes = np.abs(np.einsum("ci,ci->c", contacts.forces, contacts.normals))
-        rows = zip(contacts.names_a, contacts.names_b, contacts.positions, contacts.forces, pushes, strict=True)
-        for a, b, point, f, push in rows:
-            a, b = _root(a), _root(b)
-            if np.linalg.norm(f) > 0:
-                links.add((a, b))
-            for name, sign in ((a, -1.0), (b, 1.0)):
-                if name in force:
-                    force[name] += sign * f / config.window
-                    torque[name] += np.cross(point - centre[name], sign * f) / config.window
-                    moment[name] += float(push) * max(watch.moment[a], watch.moment[b]) / config.window
+        rubs = pushes * [max(watch.moment[a], watch.moment[b]) for a, b in pairs]
+        for names, sign in zip(roots, (-1.0, 1.0), strict=True):
+            free = np.array([number for number, name in enumerate(names) if name in row], dtype=int)
+            body = np.array([row[names[number]] for number in free], dtype=int)
+            pull = sign * contacts.forces[free]
+            np.add.at(force, body, pull)
+            np.add.at(torque, body, np.cross(contacts.positions[free] - centre[body], pull))
+            np.add.at(moment, body, rubs[free])
+    force, torque, moment = force / config.window, torque / config.window, moment / config.window
     carried = _reached(links, watch.fixed)
     floating = [name for name in watch.names if name not in carried]
-    up = np.array([0.0, 0.0, 1.0])
-    shoves = {name: float(np.linalg.norm(force[name] - watch.weight[name] * up)) / watch.weight[name] for name in force}
-    turns = {
-        name: max(float(np.linalg.norm(torque[name])) - moment[name], 0.0) / (watch.weight[name] * watch.largest[name])
-        for name in torque
-    }
-    pushed, turned = max(shoves, key=shoves.__getitem__), max(turns, key=turns.__getitem__)
+    weight = np.array([watch.weight[name] for name in watch.names])
+    size = np.array([watch.largest[name] for name in watch.names])
+    left = np.linalg.norm(force - weight[:, None] * np.array([0.0, 0.0, 1.0]), axis=1) / weight
+    bent = np.maximum(np.linalg.norm(torque, axis=1) - moment, 0.0) / (weight * size)
+    pushed, turned = int(left.argmax()), int(bent.argmax())  # the first that is no number, if any
     fix = "Something holds it up or presses on it that is no contact: look for frozen, floating or jammed objects."
     return [
         Check(
@@ -210,12 +211,12 @@ def _balance(engine: Engine, watch: _Watch, config: SceneCheckConfig) -> list[Ch
             body=" and ".join(floating), engine=engine.name, fix=fix,
         ),
         Check(
-            "S3", "unbalanced force over weight", shoves[pushed], "1", config.balance,
-            body=pushed, engine=engine.name, fix=fix,
+            "S3", "unbalanced force over weight", float(left[pushed]), "1", config.balance,
+            body=watch.names[pushed], engine=engine.name, fix=fix,
         ),
         Check(
-            "S3", "unbalanced torque over weight and size", turns[turned], "1", config.balance,
-            body=turned, engine=engine.name, fix=fix,
+            "S3", "unbalanced torque over weight and size", float(bent[turned]), "1", config.balance,
+            body=watch.names[turned], engine=engine.name, fix=fix,
         ),
     ]  # fmt: skip
 
