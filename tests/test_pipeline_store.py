@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +21,7 @@ import pytest
 from pipeline_stages import Grid, Seed
 
 from scenegen.errors import CorruptRecordError, StoreError
+from scenegen.pipeline.attempt import run_call
 from scenegen.pipeline.stage import Rejection
 from scenegen.pipeline.store import INLINE_BYTES, Store, stage_key
 
@@ -134,6 +138,45 @@ def test_one_run_at_a_time(tmp_path):
         pass
     with Store(tmp_path).locked():
         pass
+
+
+def test_what_another_process_computes_is_waited_for_and_not_computed_twice(tmp_path):
+    """As by the worker that outlives its driver, and the driver that is started again."""
+    store, (draw, *_) = Store(tmp_path / "store"), pipeline_stages.chain(tmp_path, seconds=1.0)
+    digest = store.put(SEED, Seed)
+    with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(run_call, 3 * [str(store.root)], 3 * [draw], 3 * [digest], 3 * [None]))
+    assert (tmp_path / "calls.log").read_text() == "draw a\n"
+    assert len((store.root / "ledger.jsonl").read_text().splitlines()) == 1
+    assert store.find(draw, digest) is not None
+    kept = store.find(draw, digest)
+    (path,) = (one for one in objects(store) if one.name == kept.digest)
+    path.write_bytes(b"rotten")  # found, but not whole: computed again
+    run_call(str(store.root), draw, digest, None)
+    assert store.intact(kept.digest) and (tmp_path / "calls.log").read_text() == "draw a\ndraw a\n"
+
+
+def test_a_claim_is_waited_for_only_so_long(tmp_path):
+    store, (draw, square, _) = Store(tmp_path / "store"), pipeline_stages.chain(tmp_path)
+    code = (
+        "import sys, time, pickle; from scenegen.pipeline.store import Store\n"
+        "store, draw = Store(sys.argv[1]), pickle.loads(bytes.fromhex(sys.argv[2]))\n"
+        "with store.claimed(draw, '0' * 64, patience_s=1.0): print('held', flush=True); time.sleep(60)"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code, str(store.root), pickle.dumps(draw).hex()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+        begin = time.monotonic()
+        with store.claimed(square, "0" * 64, patience_s=30.0):  # another result: nobody has it
+            assert time.monotonic() - begin < 5
+        with store.claimed(draw, "0" * 64, patience_s=0.5):
+            assert 0.5 <= time.monotonic() - begin < 10
+        holder.kill()
+        holder.wait()
+        begin = time.monotonic()
+        with store.claimed(draw, "0" * 64, patience_s=30.0):  # it ended with its process
+            assert time.monotonic() - begin < 5
 
 
 def test_scratch_of_a_killed_run_is_cleared(tmp_path):

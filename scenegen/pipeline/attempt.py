@@ -16,6 +16,9 @@ from scenegen.pipeline.in_flight import process_name, shown_as
 from scenegen.pipeline.stage import Rejection, Stage, wants_scratch
 from scenegen.pipeline.store import Store
 
+CLAIM_SECONDS = 60.0
+"""Longest wait for a result that a worker of an earlier run, whose driver was killed, may still bring [s]."""
+
 
 class AttemptKind(StrEnum):
     """How an attempt ended."""
@@ -54,13 +57,22 @@ class Attempt:
 
 
 def run_call(root: str, stage: Stage, input_digest: str, scratch: str | None) -> None:
-    """Load the input, call the stage's function and keep its result. Runs inside the child process.
+    """Load the input, call the stage's function and keep its result, unless another process has just done so.
+
+    Runs inside the child process.
 
     Raises:
         StageError: The function returned something other than it declares.
         StoreError: The store is damaged, full or not writable.
     """
     store = Store(root, create=False)
+    with store.claimed(stage, input_digest, patience_s=min(CLAIM_SECONDS, stage.deadline_s / 2)):
+        known = store.find(stage, input_digest)
+        if known is None or not store.intact(known.digest):
+            _compute(store, stage, input_digest, scratch)
+
+
+def _compute(store: Store, stage: Stage, input_digest: str, scratch: str | None) -> None:
     function = stage.resolve()
     record = store.load(input_digest, stage.input_type)
     extra = {} if scratch is None else {"scratch": Path(scratch)}

@@ -4,6 +4,7 @@
     stages/<stage>/ab/<key>   which object a stage made of which input; a few words and their checksum
     times/<stage>/ab/<key>    how long that took; may vary, and nothing is computed from it
     ledger.jsonl   one line for each result when it was computed; may vary
+    claims         empty; a byte of it is locked for each result that is being computed
 
 Files are written beside their place and renamed, hence whole or absent. Every read verifies its hash; what does not
 match is removed, reported and computed again. Nothing is pickled.
@@ -21,6 +22,7 @@ import math
 import os
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -39,6 +41,10 @@ INLINE_BYTES = 2048
 """Arrays up to this size are kept in the record's json; larger ones become objects that records share [byte]."""
 LEDGER = "ledger.jsonl"
 """One line for each computed result, in the order in which they came; may vary."""
+CLAIMS = "claims"
+"""File whose bytes are locked."""
+CLAIM_POLL_SECONDS = 0.1
+"""How often a result that another process computes is looked at [s]."""
 VOLATILE_FOLDERS = ("times", "scratch")
 """Folders of the store whose bytes may differ between runs of the same configuration."""
 
@@ -113,6 +119,39 @@ class Store:
         self._write(self._path("stages", key, stage.name), pointer.encode())
         self._note_finished(stage, key)
         return StoredResult(digest, rejected)
+
+    @contextlib.contextmanager
+    def claimed(self, stage: Stage, input_digest: str, *, patience_s: float) -> Iterator[None]:
+        """Hold a result that is being computed, so that other processes wait for it instead of computing it too.
+
+        Workers outlive a driver that was killed, for as long as it takes to notice; the same command run again meets
+        them here. Who has waited for `patience_s` goes on all the same: two that compute one result write equal bytes.
+        A process holds one claim at a time.
+
+        Args:
+            stage: Stage of the result.
+            input_digest: Its input.
+            patience_s: Longest wait [s].
+        """
+        # A lock of one byte, at a place that the key decides: it leaves no file behind, and ends with its process.
+        byte = int(stage_key(stage, input_digest)[:15], 16)
+        with explained(self.root, "claim a result"):
+            claims = os.open(self.root / CLAIMS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            latest = time.monotonic() + patience_s
+            while True:
+                try:
+                    fcntl.lockf(claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+                    break
+                except OSError as error:
+                    if error.errno not in (errno.EACCES, errno.EAGAIN):
+                        break  # a file system without locks: nobody waits for anybody
+                    if time.monotonic() > latest:
+                        break
+                time.sleep(CLAIM_POLL_SECONDS)
+            yield
+        finally:
+            os.close(claims)
 
     def time_of(self, stage: Stage, input_digest: str, *, stored: bool) -> StageTime:
         """Return what a stage took when its result was made; NaN if that note is lost."""
