@@ -1,6 +1,7 @@
 """Scenes of thousands: time, memory and their growth; loading; and the proof that components are exact.
 
     python benchmarks/scale.py grow --library out/demo [--counts 100 1000 10000] [--layout warehouse] [--workers 2]
+        [--options '{shares: {poured: 0.2, stacked: 0.22}}']
     python benchmarks/scale.py exact --library out/demo [--objects 300]
     python benchmarks/scale.py pile --library out/demo [--objects 1000] [--hulls 8 32] [--no-verify]
     python benchmarks/scale.py load --scene out/warehouse/scenes/warehouse
@@ -44,6 +45,7 @@ def main() -> int:
         one.add_argument("--out", type=Path, default=None, help="a temporary folder when left out")
     kinds.choices["grow"].add_argument("--counts", type=int, nargs="+", default=[100, 1000, 10000])
     kinds.choices["grow"].add_argument("--workers", type=int, default=2)
+    kinds.choices["grow"].add_argument("--options", type=yaml.safe_load, default={}, help="of the layout, as YAML")
     kinds.choices["exact"].add_argument("--objects", type=int, default=300)
     heap = kinds.add_parser("pile")
     heap.add_argument("--library", type=Path, required=True, help="output folder of a run with certified assets")
@@ -73,7 +75,7 @@ def grow(arguments: argparse.Namespace, out: Path) -> bool:
             "name": f"scale_{count}",
             "seed": arguments.seed,
             "assets": {"import": str(arguments.library)},
-            "scenes": [{"name": "large", "layout": arguments.layout, "objects": count}],
+            "scenes": [{"name": "large", "layout": arguments.layout, "objects": count, "options": arguments.options}],
         }
         folder = out / f"of_{count}"
         path = out / f"of_{count}.yaml"
@@ -135,8 +137,8 @@ def describe(scene: Path) -> None:
     touching = counts["in_components"] / record["objects"]
     print(
         f"        {record['verdict']} in both engines: {record['assets']} assets, {record['geoms']} geoms; "
-        f"{counts['alone']} alone ({counts['sampled']} judged on the spot), {counts['components']} components of up to "
-        f"{counts['largest_component']} ({touching:.0%} of the objects); {len(record['replaced'])} replaced, "
+        f"{counts['alone']} alone ({counts['sampled']} judged on the spot), {counts['components']} components, "
+        f"{counts['stacks']} of them stacks that stand as their stance, of up to {counts['largest_component']} ({touching:.0%} of the objects); {len(record['replaced'])} replaced, "
         f"{len(record['merged'])} merged"
     )
 
