@@ -138,7 +138,8 @@ def describe(scene: Path) -> None:
     print(
         f"        {record['verdict']} in both engines: {record['assets']} assets, {record['geoms']} geoms; "
         f"{counts['alone']} alone ({counts['sampled']} judged on the spot), {counts['components']} components, "
-        f"{counts['stacks']} of them stacks that stand as their stance, of up to {counts['largest_component']} ({touching:.0%} of the objects); {len(record['replaced'])} replaced, "
+        f"{counts['stacks']} of them stacks that stand as their stance, of up to {counts['largest_component']} "
+        f"({touching:.0%} of the objects); {len(record['replaced'])} replaced, "
         f"{len(record['merged'])} merged"
     )
 
