@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import hashlib
 import json
 import shutil
@@ -146,6 +147,14 @@ def test_a_later_phase_is_trained_again_without_the_earlier_ones(data, tmp_path)
         state.unlink()
     assert train(longer, data, tmp_path, lambda report: steps.append((report.phase, report.step)) or Wish.GO).finished
     assert steps == [("denoiser", 1), ("denoiser", 2), ("denoiser", 3)]
+
+
+def test_one_training_at_a_time_in_a_folder(data, tmp_path):
+    with open(tmp_path / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(TrainingError, match="another training is writing"):
+            train(CONFIG, data, tmp_path, lambda report: Wish.GO)
+    assert train(CONFIG, data, tmp_path, lambda report: Wish.GO, only="structure") == Trained(True, None)
 
 
 def test_stage_one_does_not_depend_on_the_autoencoder(data):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +50,8 @@ from generators.ssa.vae import SparseVae
 
 MODEL = "model"
 """Folder of the trained model within that of the run."""
+LOCK = "lock"
+"""File in it that is locked while a training writes there."""
 PHASES = ("structure", "vae", "denoiser")
 """Phases in the order of training, each a field of `TrainConfig`."""
 
@@ -87,12 +92,49 @@ def train(
 
     Raises:
         DatasetError: no such data set, a damaged one, or one without a test split.
-        TrainingError: a data set of another preset, a folder of another run, divergence, or no memory.
+        TrainingError: a data set of another preset, a folder of another run, another training in it, divergence, or
+            no memory.
         CheckpointError: a damaged state.
         BackendError: CUDA is asked for where there is none.
     """
     if only is not None and only not in PHASES:
         raise TrainingError(f"there is no phase {only!r}; phases are {', '.join(PHASES)}")
+    with _alone_in(folder, Team.joined()):
+        return _train(config, data, folder, observe, only=only, as_is=as_is, encoded=encoded)
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path, team: Team) -> Iterator[None]:
+    """Hold a folder for one training: two that write into it would both resume from what the other saved last.
+
+    Raises:
+        TrainingError: another training holds it.
+    """
+    if not team.first:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TrainingError(f"another training is writing to {folder}; wait for it or use another folder") from None
+        yield
+    finally:
+        os.close(lock)
+
+
+def _train(
+    config: TrainConfig,
+    data: Path,
+    folder: Path,
+    observe: Observer,
+    *,
+    only: str | None,
+    as_is: bool,
+    encoded: Callable[[int, int], None] | None,
+) -> Trained:
     device = find_device(config.device)
     torch.backends.cudnn.benchmark = device.type == "cuda"  # stage 1 has the same shapes at every step
     train_split, test_split = load_dataset(data, "train"), load_dataset(data, "test")
