@@ -16,6 +16,7 @@ from scenegen.large.fill import Member
 from scenegen.large.pool import read_asset
 from scenegen.reports.render import RenderConfig, RenderObject, frame_camera, render, save_png, world_bounds
 from scenegen.scenes.scene import SceneAsset
+from scenegen.scenes.supports import make_box
 
 VIEWS: dict[str, tuple[float, float, float]] = {"top": (0.0, -0.05, 1.0), "oblique": (0.9, -1.2, 0.9)}
 """Directions from the scene towards the camera."""
@@ -24,7 +25,8 @@ NEAR_VIEWS: dict[str, tuple[float, float, float]] = {"near_front": (0.25, -1.3, 
 NEAR_SIZE = 3.2
 """Side of the square of floor that is seen from near [m]."""
 TRIANGLES = 6_000_000
-"""Most triangles of one picture with all surfaces; beyond, objects are drawn by their collision hulls [1]."""
+"""Most triangles of one picture with all surfaces; beyond, objects are drawn by their collision hulls, and where these
+are too many, as in a view of ten thousand objects some pixels wide, by the boxes around them [1]."""
 
 
 def write_large_pictures(scene: LargeScene, root: str, folder: Path) -> list[Path]:
@@ -64,7 +66,7 @@ def _draw(
 def _object_shapes(members: Sequence[Member], assets: Mapping[str, SceneAsset]) -> list[RenderObject]:
     """Return the objects in as much detail as one picture can take; equal objects share their meshes."""
     shapes: dict[str, list[tuple[Mesh, Material]]] = {}
-    for shapes_of in (_surfaces, _hulls):
+    for shapes_of in (_surfaces, _hulls, _boxes):
         shapes = {folder: shapes_of(asset.model) for folder, asset in assets.items()}
         triangles = {folder: sum(len(mesh.faces) for mesh, _ in shown) for folder, shown in shapes.items()}
         if sum(triangles[member.folder] for member in members) <= TRIANGLES:
@@ -81,11 +83,19 @@ def _surfaces(model: Model) -> list[tuple[Mesh, Material]]:
 
 
 def _hulls(model: Model) -> list[tuple[Mesh, Material]]:
-    """Return all hulls of one material as one mesh: an object has dozens, and there may be ten thousand objects."""
-    meshes: dict[Material, list[Mesh]] = {}
-    for hull in model.root.hulls:
-        meshes.setdefault(model.root.hull_material(hull), []).append(hull.mesh)
-    return [(_joined(together), material) for material, together in meshes.items()]
+    return _by_material([(hull.mesh, model.root.hull_material(hull)) for hull in model.root.hulls])
+
+
+def _boxes(model: Model) -> list[tuple[Mesh, Material]]:
+    return _by_material([(make_box(*hull.mesh.bounds), model.root.hull_material(hull)) for hull in model.root.hulls])
+
+
+def _by_material(meshes: Sequence[tuple[Mesh, Material]]) -> list[tuple[Mesh, Material]]:
+    """Return all meshes of one material as one: an object has dozens of hulls, and there may be 10,000 objects."""
+    found: dict[Material, list[Mesh]] = {}
+    for mesh, material in meshes:
+        found.setdefault(material, []).append(mesh)
+    return [(_joined(together), material) for material, together in found.items()]
 
 
 def _joined(meshes: Sequence[Mesh]) -> Mesh:
