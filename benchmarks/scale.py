@@ -137,9 +137,9 @@ def describe(scene: Path) -> None:
     touching = counts["in_components"] / record["objects"]
     print(
         f"        {record['verdict']} in both engines: {record['assets']} assets, {record['geoms']} geoms; "
-        f"{counts['alone']} alone ({counts['sampled']} judged on the spot), {counts['components']} components, "
-        f"{counts['stacks']} of them stacks that stand as their stance, of up to {counts['largest_component']} "
-        f"({touching:.0%} of the objects); {len(record['replaced'])} replaced, "
+        f"{counts['alone']} alone, {counts['components']} components, {counts['stacks']} of them stacks that stand as "
+        f"their stance; {counts['sampled']} of what stands so judged on the spot; components "
+        f"of up to {counts['largest_component']} ({touching:.0%} of the objects); {len(record['replaced'])} replaced, "
         f"{len(record['merged'])} merged"
     )
 
@@ -204,7 +204,8 @@ def exact(arguments: argparse.Namespace, out: Path) -> bool:
         print(
             f"{found.objects} objects, {found.components} components against one model, solver "
             f"{'run to its end' if converged else 'as in verdicts'}: positions differ by up to {found.position:.2g} m, "
-            f"orientations by {found.angle:.2g} rad, after {SceneCheckConfig().hold_seconds:g} s; largest drift "
+            f"orientations by {found.angle:.2g} rad (of stacks {found.stack_position:.2g} m, "
+            f"{found.stack_angle:.2g} rad), after {SceneCheckConfig().hold_seconds:g} s; largest drift "
             f"{found.drift:.2g} m; failing in the whole {len(found.failing_in_whole)}, in components "
             f"{len(found.failing_in_parts)}: {'equal' if found.exact else 'NOT EQUAL'} "
             f"({time.process_time() - begun:.0f} s of processor time)"

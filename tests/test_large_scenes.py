@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import json
-import math
 import re
 
 import mujoco
@@ -37,7 +36,7 @@ from scenegen.large.options import (
 from scenegen.large.pool import read_asset
 from scenegen.large.publish import PublishLargeConfig, publish_large, verdict_of
 from scenegen.large.reach import may_touch, reach_at
-from scenegen.pipeline.stage import Rejection
+from scenegen.pipeline.stage import Rejected, Rejection
 from scenegen.scenes.load import load_scene
 from scenegen.scenes.publish import PublishedScene
 from scenegen.scenes.verify import SceneCheckConfig
@@ -226,12 +225,47 @@ def test_a_stack_with_nothing_near_it_is_not_judged_again_but_for_a_sample(root,
     names = {component for component in scene.components if component}
     stacks = names - judged.keys()
     assert scene.counts["stacks"] == len(stacks) > 0
+    assert set(scene.by_stance) == stacks and not scene.unsound
     sampled = [one for name, one in judged.items() if name.removesuffix("_sample") in stacks]
-    assert len(sampled) == math.ceil(LargeConfig().sample_share * len(stacks)) and not any(one.relax for one in sampled)
+    kinds = {(one.members[0].folder, len(one.members)) for one in sampled}
+    assert len(sampled) == len(kinds) and not any(one.relax for one in sampled)  # each kind of stack once
     for stack in stacks:
         copies = [one for one, owner in zip(scene.members, scene.components, strict=True) if owner == stack]
         assert len(copies) > 1 and len({one.folder for one in copies}) == 1
         assert np.ptp([one.X_WB.position[2] for one in copies]) > 0.01
+
+
+def test_a_stance_that_does_not_hold_on_the_spot_proves_nothing(root, folders):
+    """All that stands as it does is settled and judged on its own; nothing is refused for it, nothing kept unproven."""
+    asked = []
+
+    def doubting(stages, items, store, *, observer):
+        """Refuses the samples of the first stance that is looked at."""
+        found = run_here(stages, items, store, observer=observer)
+        for item in items:
+            if stages[0].name != "component":
+                continue
+            asked.append(item.record)
+            kind = (item.record.members[0].folder, len(item.record.members)) if item.record.members else None
+            if item.id.endswith("_sample") and kind == doubted.setdefault("kind", kind):
+                rejection = Rejection("component", "objects never held", 1.0, 0.0, "1", f"{item.id} slides")
+                found[item.id] = Rejected(item, rejection, ())
+        return found
+
+    doubted: dict = {}
+    scene = require(compose(root, folders, 30, execute=doubting))
+    assert len(scene.unsound) == 1 and "slides" in scene.unsound[0]
+    folder, copies = doubted["kind"]
+    owners = dict(zip((one.name for one in scene.members), scene.components, strict=True))
+    again = [one for one in asked if one.relax and len(one.members) == copies and one.members[0].folder == folder]
+    assert again and all(owners[one.members[0].name] == one.name for one in again)
+    judged = {member.name for one in asked if one.relax for member in one.members}
+    for member in scene.members:  # none is left that stands alone as the doubted stance does
+        if member.folder == folder and copies == 1 and owners[member.name] == "":
+            assert member.name in judged or not np.isclose(
+                member.X_WB.rotation[2, 2], again[0].members[0].X_WB.rotation[2, 2]
+            )
+    assert scene.counts["alone"] + scene.counts["in_components"] == 30
 
 
 def test_stacks_that_come_near_each_other_are_judged_together(root, folders):

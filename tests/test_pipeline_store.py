@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +20,7 @@ import pytest
 from pipeline_stages import Grid, Seed
 
 from scenegen.errors import CorruptRecordError, StoreError
-from scenegen.pipeline.attempt import run_call
+from scenegen.pipeline.attempt import Attempter, AttemptKind, run_call
 from scenegen.pipeline.stage import Rejection
 from scenegen.pipeline.store import INLINE_BYTES, Store, stage_key
 
@@ -142,11 +141,18 @@ def test_one_run_at_a_time(tmp_path):
 
 def test_what_another_process_computes_is_waited_for_and_not_computed_twice(tmp_path):
     """As by the worker that outlives its driver, and the driver that is started again."""
-    store, (draw, *_) = Store(tmp_path / "store"), pipeline_stages.chain(tmp_path, seconds=1.0)
-    digest = store.put(SEED, Seed)
-    with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as pool:
-        list(pool.map(run_call, 3 * [str(store.root)], 3 * [draw], 3 * [digest], 3 * [None]))
-    assert (tmp_path / "calls.log").read_text() == "draw a\n"
+    store, (draw, *_) = Store(tmp_path / "store"), pipeline_stages.chain(tmp_path, seconds=4.0, deadline_s=6.0)
+    digest, log = store.put(SEED, Seed), tmp_path / "calls.log"
+    orphan = multiprocessing.get_context("spawn").Process(target=run_call, args=(str(store.root), draw, digest, None))
+    orphan.start()
+    while not log.exists():
+        assert orphan.is_alive()
+        time.sleep(0.05)
+    attempter = Attempter(store)
+    assert attempter.attempt(draw, digest).kind is AttemptKind.STORED
+    attempter.close()
+    orphan.join()
+    assert log.read_text() == "draw a\n"
     assert len((store.root / "ledger.jsonl").read_text().splitlines()) == 1
     assert store.find(draw, digest) is not None
     kept = store.find(draw, digest)

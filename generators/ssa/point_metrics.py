@@ -74,7 +74,7 @@ def chamfer_distances(
         apply: Maps over pieces of the rows, in any number of processes.
     """
     pieces = [(left[begin : begin + ROWS], right) for begin in range(0, len(left), ROWS)]
-    return np.concatenate(list(apply(_chamfer_rows, pieces)))
+    return np.concatenate([np.zeros((0, len(right))), *apply(_chamfer_rows, pieces)])
 
 
 def _chamfer_rows(piece: tuple[Sequence[Cloud], Sequence[Cloud]]) -> Float64[np.ndarray, "L R"]:

@@ -110,16 +110,21 @@ def _alone_in(folder: Path, team: Team) -> Iterator[None]:
     Raises:
         TrainingError: another training holds it.
     """
-    if not team.first:
+    if team.size > 1:  # Ray Train holds its own folder, and restarts where the lock of a lost machine may still be
         yield
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise TrainingError(f"cannot write to {folder}: {error.strerror}; choose another folder") from error
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise TrainingError(f"another training is writing to {folder}; wait for it or use another folder") from None
+        except OSError:  # a file system without locks: nobody is kept out
+            pass
         yield
     finally:
         os.close(lock)

@@ -72,7 +72,7 @@ class LargeConfig:
     """How far around a component furniture is taken into its model [m]."""
     sample_share: float = 0.05
     """Share of what stands as its stance does that is also verified where it stands [1]: of single objects, and of
-    stacks."""
+    stacks, at least one of each stance."""
     merges: int = 6
     """Times that components that came too close are merged and judged again, before the scene is given up [1]."""
     place: PlaceConfig = field(default_factory=PlaceConfig)
@@ -101,6 +101,10 @@ class LargeScene:
     """Objects that were taken out, and why."""
     merged: tuple[str, ...]
     """Components that came too close to each other and were judged again as one."""
+    by_stance: tuple[str, ...]
+    """Components that are stacks and stand as their stance was verified."""
+    unsound: tuple[str, ...]
+    """Stances that did not hold on the spot, and why; what stood as they do was settled and judged on its own."""
     counts: dict[str, int]
     """Objects alone, in components; components; largest component; objects and stacks verified on the spot; stances
     in use; components that stand as a stance of several copies does, and were not judged once more."""
@@ -115,6 +119,7 @@ class _Held:
     components: dict[str, HeldComponent] = field(default_factory=dict)
     replaced: list[str] = field(default_factory=list)
     merged: list[str] = field(default_factory=list)
+    unsound: list[str] = field(default_factory=list)
 
     @property
     def objects_standing(self) -> int:
@@ -239,7 +244,7 @@ class _Composer:
         groups = self._fill(floor, alone, upright)
         held = self._begin(floor, groups)
         self._merge(held)
-        sampled = self._sample(held)
+        sampled = self._prove_standing(held)
         return self._scene(floor, held, sampled)
 
     # ---- what stands ------------------------------------------------------------------------------------------
@@ -268,7 +273,7 @@ class _Composer:
         stances: list[Stance] = []
         weights: list[float] = []
         for asset, weight, item in zip(standing, weigh_assets(standing, mix), items, strict=True):
-            one: AssetStances = found[item.id]
+            one: AssetStances = found[item.id]  # this stage rejects nothing: it says what it refused
             for reason in one.refused:
                 self._observer.noted(f"{asset.folder}: does not stand on {support}: {reason}")
             for stance in one.stances:
@@ -293,7 +298,7 @@ class _Composer:
     def _begin(self, floor: FloorPlan, groups: Sequence[Group]) -> _Held:
         """Settle and verify bins, stacks, and what stands too close to each other; the rest stands alone."""
         members = [(member, group) for group in groups for member in group.members]
-        reaches = [self._reach(member) for member, _ in members]
+        reaches = [reach for group in groups for reach in self._reaches(group)]
         links = self._links(reaches)
         rows = {id(member): row for row, (member, _) in enumerate(members)}
         for group in groups:
@@ -343,9 +348,8 @@ class _Composer:
         owners: list[str] = []
         reaches: list[Reach] = []
         for name, group in held.standing.items():
-            for member in group.members:
-                owners.append(name)
-                reaches.append(self._reach(member))
+            owners += [name] * len(group.members)
+            reaches += self._reaches(group)
         for name, component in held.components.items():
             for member, swept in zip(component.members, component.swept, strict=True):
                 owners.append(name)
@@ -375,6 +379,18 @@ class _Composer:
             held.replaced += one.replaced
 
     def _judge(self, requests: Sequence[ComponentRequest]) -> list[HeldComponent]:
+        """Return components that hold.
+
+        Raises:
+            _Refused: One does not.
+        """
+        found = self._try(requests)
+        for one in found:
+            if isinstance(one, Rejection):
+                raise _Refused(one)
+        return [one for one in found if not isinstance(one, Rejection)]
+
+    def _try(self, requests: Sequence[ComponentRequest]) -> list[HeldComponent | Rejection]:
         if not requests:
             return []
         stage = Stage(
@@ -387,19 +403,19 @@ class _Composer:
         return [found[request.name] for request in requests]
 
     def _run(self, stage: Stage, items: Sequence[Item]) -> dict[str, Any]:
-        """Return the record of every item by its name.
+        """Return the record or the rejection of every item by its name.
 
         Raises:
-            _Refused: One of them ended otherwise.
+            _Refused: A stage could not be run for one of them.
         """
         outcomes = self._execute([stage], items, self._store, observer=self._observer)
-        records = {}
+        records: dict[str, Any] = {}
         for item in items:
             outcome = outcomes[item.id]
             if isinstance(outcome, Finished):
                 records[item.id] = outcome.record
             elif isinstance(outcome, Rejected):
-                raise _Refused(outcome.rejection)
+                records[item.id] = outcome.rejection
             else:
                 raise _Refused(
                     Rejection("scene", f"stage {stage.name} failed", 1.0, 0.0, "1", f"{item.id}: {outcome.stderr}")
@@ -440,17 +456,59 @@ class _Composer:
     def _reach(self, member: Member, swept: np.ndarray | None = None) -> Reach:
         return reach_at(read_asset(self.root, member.folder), member.X_WB, swept)
 
+    def _reaches(self, group: Group) -> list[Reach]:
+        """Return what each object of a group needs while it stands as its stance."""
+        members = zip(group.members, group.stance.growths, strict=True)
+        return [self._reach(member).grown(growth) for member, growth in members]
+
     # ---- evidence ---------------------------------------------------------------------------------------------
 
-    def _sample(self, held: _Held) -> list[HeldComponent]:
-        """Verify a share of what stands as its stance exactly where it stands: of single objects, and of stacks."""
+    def _prove_standing(self, held: _Held) -> list[HeldComponent]:
+        """Verify a share of what stands as its stance exactly where it stands.
+
+        Where one of them does not hold, its stance is no proof: all that stand as it does are settled and judged on
+        their own, and the share is drawn again from what is left.
+
+        Raises:
+            _Refused: Stances keep failing, or what stood as one of them holds nowhere.
+        """
         rng = item_rng(self.plan.seed, self.plan.name, "sample")
+        for _ in range(self.config.merges):
+            chosen = self._sample(held, rng)
+            found = self._try([self._request(group.members, suffix="_sample", relax=False) for group in chosen])
+            unsound = {
+                id(group.stance): one for group, one in zip(chosen, found, strict=True) if isinstance(one, Rejection)
+            }
+            if not unsound:
+                return [one for one in found if not isinstance(one, Rejection)]
+            names = [name for name, group in held.standing.items() if id(group.stance) in unsound]
+            for rejection in unsound.values():
+                held.unsound.append(rejection.message)
+                self._observer.noted(f"{self.plan.name}: a stance does not hold on the spot: {rejection.message}")
+            self._enter(held, [self._request(self._release(held, name)) for name in names])
+            self._merge(held)
+        raise _Refused(
+            Rejection(
+                "scene", "stances do not hold on the spot", float(len(held.unsound)), float(self.config.merges), "1",
+                f"after {self.config.merges} rounds stances still failed where they were used: {held.unsound[-1]}",
+            )
+        )  # fmt: skip
+
+    def _sample(self, held: _Held, rng: np.random.Generator) -> list[Group]:
+        """Draw what is verified on the spot: a share of single objects and of stacks, each stance of a stack once.
+
+        A stack moves a little at a heading that is not that of its stance; a single object hardly does.
+        """
         chosen: list[Group] = []
         for stacked in (False, True):
             groups = [group for _, group in sorted(held.standing.items()) if (len(group.members) > 1) is stacked]
             count = int(np.ceil(self.config.sample_share * len(groups)))
-            chosen += [groups[number] for number in sorted(rng.choice(len(groups), size=count, replace=False).tolist())]
-        return self._judge([self._request(group.members, suffix="_sample", relax=False) for group in chosen])
+            drawn = [groups[number] for number in rng.permutation(len(groups))]
+            of_each = list({id(group.stance): group for group in reversed(drawn)}.values()) if stacked else []
+            known = {id(group) for group in of_each}
+            others = [group for group in drawn if id(group) not in known]
+            chosen += of_each + others[: max(count - len(of_each), 0)]
+        return sorted(chosen, key=lambda group: group.members[0].name)
 
     def _scene(self, floor: FloorPlan, held: _Held, sampled: Sequence[HeldComponent]) -> LargeScene:
         stacks = [group for group in held.standing.values() if len(group.members) > 1]
@@ -479,7 +537,8 @@ class _Composer:
         return LargeScene(
             self.plan.name, self.plan.layout, self.plan.seed, floor.models, floor.fixtures,
             tuple(member for member, _ in ordered), tuple(owner for _, owner in ordered), self.config.ground, contacts,
-            worst_checks(judged), tuple(held.replaced), tuple(held.merged), counts,
+            worst_checks(judged), tuple(held.replaced), tuple(held.merged),
+            tuple(sorted(self._component_name(group.members) for group in stacks)), tuple(held.unsound), counts,
         )  # fmt: skip
 
 

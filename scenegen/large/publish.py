@@ -148,6 +148,8 @@ def describe_large(scene: LargeScene, checks: tuple[Check, ...], geoms: int) -> 
         },
         "replaced": list(scene.replaced),
         "merged": list(scene.merged),
+        "by_stance": list(scene.by_stance),
+        "unsound": list(scene.unsound),
         "checks": [{"verdict": str(check.verdict), **_plain(check)} for check in checks],
     }
 

@@ -24,6 +24,10 @@ class Reach:
     growth: float
     """How far it may leave that outline [m]."""
 
+    def grown(self, by: float) -> Reach:
+        """Return the reach of an object that may go farther [m]."""
+        return Reach(self.box + np.array([[-by], [by]]), self.outline, self.growth + by)
+
 
 def reach_at(asset: SceneAsset, X_WB: Pose, swept: np.ndarray | None = None) -> Reach:
     """Return the reach of an object at rest; `swept` is the box (2, 3) that it needed while it was verified."""

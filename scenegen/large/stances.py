@@ -19,6 +19,7 @@ from physics.materials import find_material
 from physics.pose import Pose
 from scenegen.large.options import BARE_FLOOR
 from scenegen.large.pool import read_asset, shell_points
+from scenegen.large.reach import reach_at
 from scenegen.large.witness import verify_in_both
 from scenegen.scenes.place import footprint
 from scenegen.scenes.scene import SceneAsset, SceneObject, make_world
@@ -82,6 +83,8 @@ class Stance:
     """Convex outline from above [m]."""
     height: float
     """Height of the highest point [m]."""
+    growths: tuple[float, ...]
+    """How far each copy went from its pose while it was verified [m]."""
     contacts: int
     """Most contacts seen at once [1]."""
     checks: tuple[Check, ...]
@@ -100,6 +103,7 @@ class AssetStances:
 @dataclass(frozen=True, eq=False)
 class _Held:
     poses: list[Pose]
+    growths: tuple[float, ...]
     checks: tuple[Check, ...]
     contacts: int
 
@@ -169,9 +173,10 @@ def _hold(asset: SceneAsset, poses: list[Pose], support: str, config: StanceConf
         return str(error)
     if witness.refused:
         return witness.refused[0].describe()
+    growths = tuple(reach_at(asset, pose, box).growth for pose, box in zip(rested, witness.swept, strict=True))
     shift = np.array([*rested[0].position[:2], 0.0])
     poses = [Pose(pose.position - shift, pose.quaternion) for pose in rested]
-    return _Held(poses, witness.checks, witness.contacts)
+    return _Held(poses, growths, witness.checks, witness.contacts)
 
 
 def _trial(
@@ -193,4 +198,4 @@ def _trial(
 def _stance(asset: SceneAsset, held: _Held) -> Stance:
     points = np.concatenate([pose.apply(shell_points(asset)) for pose in held.poses])
     outline, height = footprint(points), float(points[:, 2].max())
-    return Stance(asset.folder, tuple(held.poses), outline, height, held.contacts, held.checks)
+    return Stance(asset.folder, tuple(held.poses), outline, height, held.growths, held.contacts, held.checks)

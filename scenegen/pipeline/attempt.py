@@ -66,7 +66,7 @@ def run_call(root: str, stage: Stage, input_digest: str, scratch: str | None) ->
         StoreError: The store is damaged, full or not writable.
     """
     store = Store(root, create=False)
-    with store.claimed(stage, input_digest, patience_s=min(CLAIM_SECONDS, stage.deadline_s / 2)):
+    with store.claimed(stage, input_digest, patience_s=0.0):
         known = store.find(stage, input_digest)
         if known is None or not store.intact(known.digest):
             _compute(store, stage, input_digest, scratch)
@@ -130,4 +130,6 @@ class Attempter:
             sandbox.close()
 
     def _call(self, sandbox: Sandbox, stage: Stage, input_digest: str, scratch: str | None) -> None:
+        with self.store.claimed(stage, input_digest, patience_s=CLAIM_SECONDS):
+            pass  # waited for here, where it costs the call nothing of its deadline
         sandbox.call(run_call, str(self.store.root), stage, input_digest, scratch, deadline_s=stage.deadline_s)
