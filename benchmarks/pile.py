@@ -29,7 +29,8 @@ from physics.materials import find_material
 from physics.mujoco_hold import HEAP
 from scenegen.assets.library import take_assets
 from scenegen.large.component import ComponentRequest, HeldComponent, hold_component
-from scenegen.large.compose import LargeConfig, measure_demand
+from scenegen.large.compose import LargeConfig
+from scenegen.large.demand import measure_demand
 from scenegen.large.fill import Member
 from scenegen.large.floor import Fixture
 from scenegen.large.hold import HoldConfig

@@ -174,8 +174,9 @@ def exact(arguments: argparse.Namespace, out: Path) -> bool:
     """Compare components with one model of the whole; return whether they agree."""
     from scenegen.assets.library import take_assets
     from scenegen.config import read_config
-    from scenegen.large.compose import LargeConfig, LargePlan, LargeScene, compose_large
+    from scenegen.large.compose import LargeConfig, LargePlan, compose_large
     from scenegen.large.exactness import measure_exactness
+    from scenegen.large.scene import LargeScene
     from scenegen.pipeline.observer import SilentObserver
     from scenegen.pipeline.run_serial import run_serial
     from scenegen.pipeline.store import Store

@@ -18,7 +18,7 @@ import psutil
 from scenegen.assets.library import find_assets
 from scenegen.config import LargeSceneConfig, RunConfig
 from scenegen.errors import ConfigError
-from scenegen.large.compose import BYTES_PER_HULL, BYTES_PER_PAIR
+from scenegen.large.capacity import BYTES_PER_HULL, BYTES_PER_PAIR
 
 CERTIFIED_SHARE = {"procedural": 0.96, "ssa": 0.7, "mixed": 0.85}
 """Share of the draws that is certified, by kind of generator: the others are drawn again [1]."""

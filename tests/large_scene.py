@@ -7,8 +7,9 @@ from pathlib import Path
 from scene_assets import plain_assets
 
 from scenegen.assets.package import asset_folder, publish_asset, stage_asset
-from scenegen.large.compose import LargeConfig, LargePlan, LargeScene, compose_large
+from scenegen.large.compose import LargeConfig, LargePlan, compose_large
 from scenegen.large.options import LargeLayoutConfig, MixConfig, ShareConfig, WarehouseConfig
+from scenegen.large.scene import LargeScene
 from scenegen.pipeline.observer import SilentObserver
 from scenegen.pipeline.stage import Finished, Rejected, Rejection
 from scenegen.scenes.supports import BinSize

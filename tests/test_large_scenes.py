@@ -16,7 +16,8 @@ from physics.check import Verdict, overall_verdict
 from physics.pose import Pose
 from scenegen.config import read_config
 from scenegen.errors import ConfigError, SceneError
-from scenegen.large.compose import LargeConfig, check_size
+from scenegen.large.capacity import check_size
+from scenegen.large.compose import LargeConfig
 from scenegen.large.delivered import check_delivered
 from scenegen.large.demand import Demand
 from scenegen.large.exactness import measure_exactness

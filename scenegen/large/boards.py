@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Bool, Float64
 from scipy.spatial import ConvexHull
 
+from scenegen.errors import SceneError
 from scenegen.large.demand import OPEN_AIR
+from scenegen.large.options import MixConfig
+from scenegen.large.pool import choose_assets
 from scenegen.scenes.scene import SceneAsset
 from scenegen.scenes.supports import Region
 
@@ -99,3 +104,22 @@ def _levels(hulls: list[ConvexHull]) -> list[float]:
         if not levels or levels[-1] - height > SAME_LEVEL:
             levels.append(height)
     return levels[::-1]
+
+
+def choose_furniture(assets: Sequence[SceneAsset], mix: MixConfig) -> tuple[SceneAsset, ...]:
+    """Return the assets of a mix that have a board and a rest pose in which it is level.
+
+    Raises:
+        SceneError: There is none.
+    """
+    known = {asset.model.name for asset in assets}
+    families = {family: weight for family, weight in mix.families.items() if family in known}
+    if mix.families and not families:
+        raise SceneError(
+            f"options.furniture: no certified asset is of {', '.join(mix.families)}; add some to 'objects'"
+        )
+    chosen = choose_assets(assets, replace(mix, families=families), mix.largest)
+    found = tuple(asset for asset in chosen if asset.rest_poses and find_boards(asset))
+    if not found:
+        raise SceneError(f"options.furniture: none of {len(chosen)} assets has a level board that objects fit onto")
+    return found

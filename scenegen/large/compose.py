@@ -7,23 +7,22 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import psutil
 
-from physics.check import Check, Verdict
-from physics.model import Model
 from scenegen.errors import SceneError
-from scenegen.large.boards import find_boards
+from scenegen.large.boards import choose_furniture
+from scenegen.large.capacity import check_size
 from scenegen.large.carry import Load
 from scenegen.large.component import ComponentRequest, HeldComponent
-from scenegen.large.demand import Demand
+from scenegen.large.demand import measure_demand
 from scenegen.large.fill import Choice, Group, Member, fill_cell
-from scenegen.large.floor import Fixture, FloorPlan, Job
+from scenegen.large.floor import FloorPlan, Job
 from scenegen.large.hold import HoldConfig
 from scenegen.large.layouts import plan_floor
 from scenegen.large.near import BoxIndex, candidate_pairs, join
 from scenegen.large.options import BARE_FLOOR, LargeLayoutConfig, MixConfig
-from scenegen.large.pool import choose_assets, read_asset, shell_points, shell_volume, weigh_assets
+from scenegen.large.pool import choose_assets, read_asset, weigh_assets
 from scenegen.large.reach import Reach, may_touch, reach_at
+from scenegen.large.scene import LargeScene, worst_checks
 from scenegen.large.stances import AssetStances, Stance, StanceConfig, StanceRequest
 from scenegen.pipeline.observer import Observer
 from scenegen.pipeline.stage import Finished, Item, Outcome, Rejected, Rejection, Stage
@@ -35,14 +34,8 @@ from scenegen.scenes.scene import SceneAsset
 Execute = Callable[..., dict[str, Outcome]]
 """An executor: (stages, items, store, *, observer) -> outcomes."""
 
-MOST_BODIES = 2**16 - 1
-"""Bodies that MuJoCo can number in a pair [1]."""
-BYTES_PER_HULL = 5000
-"""Memory of one collision geom while the model is compiled; 4 kB were measured on 2,000 objects of 37 hulls [byte]."""
 SECONDS_PER_POURED = 60.0
 """Deadline of a component, for each object that is poured: rounds of settling and verification of a heap [s]."""
-BYTES_PER_PAIR = 4
-"""Two arrays of N (N - 1) / 2 integers of the broad phase [byte]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,38 +69,6 @@ class LargeConfig:
     merges: int = 6
     """Times that components that came too close are merged and judged again, before the scene is given up [1]."""
     place: PlaceConfig = field(default_factory=PlaceConfig)
-
-
-@dataclass(frozen=True, eq=False)
-class LargeScene:
-    """A scene whose components are all verified."""
-
-    name: str
-    layout: str
-    seed: int
-    models: dict[str, Model]
-    """Furniture by kind."""
-    fixtures: tuple[Fixture, ...]
-    members: tuple[Member, ...]
-    """Objects, in order of their names."""
-    components: tuple[str, ...]
-    """Component of each object; empty where it stands alone."""
-    ground: str
-    contacts: int
-    """Most contacts of all components and of what stands alone, added up [1]."""
-    checks: tuple[Check, ...]
-    """Of each kind the worst in any component."""
-    replaced: tuple[str, ...]
-    """Objects that were taken out, and why."""
-    merged: tuple[str, ...]
-    """Components that came too close to each other and were judged again as one."""
-    by_stance: tuple[str, ...]
-    """Components that are stacks and stand as their stance was verified."""
-    unsound: tuple[str, ...]
-    """Stances that did not hold on the spot, and why; what stood as they do was settled and judged on its own."""
-    counts: dict[str, int]
-    """Objects alone, in components; components; largest component; objects and stacks verified on the spot; stances
-    in use; components that stand as a stance of several copies does, and were not judged once more."""
 
 
 @dataclass(eq=False)
@@ -165,43 +126,6 @@ def compose_large(
         return Rejection("scene", "does not fit", float("nan"), None, "", str(error))
     except _Refused as refused:
         return refused.rejection
-
-
-def measure_demand(
-    standing: Sequence[SceneAsset], poured: Sequence[SceneAsset], furniture: Sequence[SceneAsset], gap: float
-) -> Demand:
-    """Return the room that an object takes on average."""
-    volumes = [shell_volume(asset) for asset in poured]
-    return Demand(
-        _mean_footprint(standing, gap) or 0.01,
-        float(np.mean(volumes)) if volumes else 0.0,
-        _mean_footprint(furniture, gap),
-    )
-
-
-def _mean_footprint(assets: Sequence[SceneAsset], gap: float) -> float:
-    """Return the mean area of the boxes around footprints at rest, gap included; 0 without assets [m^2]."""
-    spans = [np.ptp(pose.apply(shell_points(asset)), axis=0)[:2] + gap for asset in assets for pose in asset.rest_poses]
-    return float(np.mean([np.prod(span) for span in spans])) if spans else 0.0
-
-
-def choose_furniture(assets: Sequence[SceneAsset], mix: MixConfig) -> tuple[SceneAsset, ...]:
-    """Return the assets of a mix that have a board and a rest pose in which it is level.
-
-    Raises:
-        SceneError: There is none.
-    """
-    known = {asset.model.name for asset in assets}
-    families = {family: weight for family, weight in mix.families.items() if family in known}
-    if mix.families and not families:
-        raise SceneError(
-            f"options.furniture: no certified asset is of {', '.join(mix.families)}; add some to 'objects'"
-        )
-    chosen = choose_assets(assets, replace(mix, families=families), mix.largest)
-    found = tuple(asset for asset in chosen if asset.rest_poses and find_boards(asset))
-    if not found:
-        raise SceneError(f"options.furniture: none of {len(chosen)} assets has a level board that objects fit onto")
-    return found
 
 
 class _Composer:
@@ -540,42 +464,3 @@ class _Composer:
             worst_checks(judged), tuple(held.replaced), tuple(held.merged),
             tuple(sorted(self._component_name(group.members) for group in stacks)), tuple(held.unsound), counts,
         )  # fmt: skip
-
-
-def worst_checks(judged: Sequence[tuple[str, Sequence[Check]]]) -> tuple[Check, ...]:
-    """Return of each kind of check the one that is worst against its limit; its body says where it was."""
-    worst: dict[tuple[str, str, str], Check] = {}
-    for where, checks in judged:
-        for check in checks:
-            key = (check.id, check.engine, check.name)
-            if key not in worst or _severity(check) > _severity(worst[key]):
-                worst[key] = replace(check, body=f"{where}: {check.body}" if check.body else where)
-    return tuple(worst[key] for key in sorted(worst))
-
-
-def _severity(check: Check) -> tuple[int, float]:
-    order = (Verdict.PASS, Verdict.WARN, Verdict.UNDECIDED, Verdict.FAIL)
-    return order.index(check.verdict), check.value / check.limit if check.limit else check.value
-
-
-def check_size(floor: FloorPlan, assets: Sequence[SceneAsset]) -> None:
-    """Refuse what MuJoCo or this machine cannot hold, before anything is computed.
-
-    Raises:
-        SceneError: Too many bodies, or too little free memory for the model of the whole scene (says how much).
-    """
-    bodies = floor.objects + len(floor.fixtures)
-    if bodies > MOST_BODIES:
-        raise SceneError(
-            f"{floor.objects} objects and {len(floor.fixtures)} pieces of furniture are more than the {MOST_BODIES} "
-            "bodies that MuJoCo's broad phase can number; ask for fewer objects, or make several scenes"
-        )
-    hulls = float(np.mean([len(asset.model.root.hulls) for asset in assets]))
-    needed = int(BYTES_PER_HULL * hulls * floor.objects + BYTES_PER_PAIR * bodies**2)
-    free = psutil.virtual_memory().available
-    if needed > free:
-        raise SceneError(
-            f"{floor.objects} objects of {hulls:.0f} hulls need about {needed / 2**30:.1f} GiB to be loaded as one "
-            f"model, and {free / 2**30:.1f} GiB are free; ask for at most "
-            f"{int(floor.objects * free / needed)}, choose assets of fewer hulls, or take a larger machine"
-        )

@@ -14,7 +14,7 @@ from physics.check import Check
 from physics.materials import find_material
 from physics.mujoco_spec import MujocoConfig, compile_world
 from physics.pose import Pose
-from scenegen.large.compose import LargeScene
+from scenegen.large.scene import LargeScene
 from scenegen.scenes.scene import SceneAsset, SceneObject, make_world
 from scenegen.scenes.verify import SceneCheckConfig
 

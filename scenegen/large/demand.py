@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,8 @@ import numpy as np
 from scenegen.errors import SceneError
 from scenegen.large.floor import Job, share_out
 from scenegen.large.options import ShareConfig
+from scenegen.large.pool import shell_points, shell_volume
+from scenegen.scenes.scene import SceneAsset
 from scenegen.scenes.supports import BinSize, Region
 
 OPEN_AIR = 2.0
@@ -26,6 +29,24 @@ class Demand:
     """Mean volume of the convex hull of an object that is poured [m^3]."""
     furniture: float = 0.0
     """Mean area of the square box around a piece of furniture, gap included [m^2]; 0 where a layout has none."""
+
+
+def measure_demand(
+    standing: Sequence[SceneAsset], poured: Sequence[SceneAsset], furniture: Sequence[SceneAsset], gap: float
+) -> Demand:
+    """Return the room that an object takes on average."""
+    volumes = [shell_volume(asset) for asset in poured]
+    return Demand(
+        _mean_footprint(standing, gap) or 0.01,
+        float(np.mean(volumes)) if volumes else 0.0,
+        _mean_footprint(furniture, gap),
+    )
+
+
+def _mean_footprint(assets: Sequence[SceneAsset], gap: float) -> float:
+    """Return the mean area of the boxes around footprints at rest, gap included; 0 without assets [m^2]."""
+    spans = [np.ptp(pose.apply(shell_points(asset)), axis=0)[:2] + gap for asset in assets for pose in asset.rest_poses]
+    return float(np.mean([np.prod(span) for span in spans])) if spans else 0.0
 
 
 def split_objects(objects: int, shares: ShareConfig) -> tuple[int, int, int]:

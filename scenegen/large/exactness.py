@@ -12,11 +12,11 @@ from physics.drop_mujoco import open_mujoco
 from physics.engine import State, World
 from physics.materials import find_material
 from physics.mujoco_spec import MujocoConfig
-from scenegen.large.compose import LargeScene
 from scenegen.large.fill import Member
 from scenegen.large.near import BoxIndex
 from scenegen.large.pool import read_asset
 from scenegen.large.reach import reach_at
+from scenegen.large.scene import LargeScene
 from scenegen.scenes.scene import SceneObject, make_world
 from scenegen.scenes.verify import SceneCheckConfig, failing_objects, verify_scene
 

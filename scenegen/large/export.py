@@ -27,8 +27,8 @@ from physics.model import Body, Model
 from physics.mujoco_spec import COLLISION_GROUP, VISUAL_GROUP, MujocoConfig, contact_settings, verdict_timestep
 from physics.pose import Pose
 from scenegen.assets.layout import hull_paths, part_paths, spell
-from scenegen.large.compose import LargeScene
 from scenegen.large.pool import read_asset
+from scenegen.large.scene import LargeScene
 from scenegen.scenes.scene import SceneAsset, SceneObject, make_world
 
 SCENE_XML, SCENE_MJB, TILES, MESHES = "scene.xml", "scene.mjb", "tiles", "meshes"

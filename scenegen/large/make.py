@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scenegen.large.compose import Execute, LargeConfig, LargePlan, LargeScene, compose_large
+from scenegen.large.compose import Execute, LargeConfig, LargePlan, compose_large
 from scenegen.large.export import ExportConfig
 from scenegen.large.publish import PublishLargeConfig
+from scenegen.large.scene import LargeScene
 from scenegen.pipeline.observer import Observer
 from scenegen.pipeline.stage import Item, Outcome, Rejected, Stage
 from scenegen.pipeline.store import Store

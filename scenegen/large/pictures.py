@@ -11,9 +11,9 @@ from physics.materials import Material
 from physics.mesh import Mesh
 from physics.model import Model
 from physics.pose import Pose
-from scenegen.large.compose import LargeScene
 from scenegen.large.fill import Member
 from scenegen.large.pool import read_asset
+from scenegen.large.scene import LargeScene
 from scenegen.reports.render import RenderConfig, RenderObject, frame_camera, render, save_png, world_bounds
 from scenegen.scenes.scene import SceneAsset
 from scenegen.scenes.supports import make_box

@@ -15,11 +15,11 @@ from typing import Any
 from physics.check import Check, Verdict, overall_verdict
 from physics.engine import GRAVITY
 from scenegen.assets.package import STAGED
-from scenegen.large.compose import LargeScene
 from scenegen.large.delivered import check_delivered
 from scenegen.large.export import SCENE_MJB, ExportConfig, export_large, load_model, save_binary
 from scenegen.large.pictures import write_large_pictures
 from scenegen.large.pool import read_asset
+from scenegen.large.scene import LargeScene
 from scenegen.pipeline.stage import Rejection
 from scenegen.provenance import library_versions
 from scenegen.scenes.publish import POSES, SCENE_JSON, PublishedScene, hash_files

@@ -1,0 +1,42 @@
+"""What MuJoCo and this machine can hold as one model; what cannot be held is refused before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import psutil
+
+from scenegen.errors import SceneError
+from scenegen.large.floor import FloorPlan
+from scenegen.scenes.scene import SceneAsset
+
+MOST_BODIES = 2**16 - 1
+"""Bodies that MuJoCo can number in a pair [1]."""
+BYTES_PER_HULL = 5000
+"""Memory of one collision geom while the model is compiled; 4 kB were measured on 2,000 objects of 37 hulls [byte]."""
+BYTES_PER_PAIR = 4
+"""Two arrays of N (N - 1) / 2 integers of the broad phase [byte]."""
+
+
+def check_size(floor: FloorPlan, assets: Sequence[SceneAsset]) -> None:
+    """Refuse what MuJoCo or this machine cannot hold, before anything is computed.
+
+    Raises:
+        SceneError: Too many bodies, or too little free memory for the model of the whole scene (says how much).
+    """
+    bodies = floor.objects + len(floor.fixtures)
+    if bodies > MOST_BODIES:
+        raise SceneError(
+            f"{floor.objects} objects and {len(floor.fixtures)} pieces of furniture are more than the {MOST_BODIES} "
+            "bodies that MuJoCo's broad phase can number; ask for fewer objects, or make several scenes"
+        )
+    hulls = float(np.mean([len(asset.model.root.hulls) for asset in assets]))
+    needed = int(BYTES_PER_HULL * hulls * floor.objects + BYTES_PER_PAIR * bodies**2)
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise SceneError(
+            f"{floor.objects} objects of {hulls:.0f} hulls need about {needed / 2**30:.1f} GiB to be loaded as one "
+            f"model, and {free / 2**30:.1f} GiB are free; ask for at most "
+            f"{int(floor.objects * free / needed)}, choose assets of fewer hulls, or take a larger machine"
+        )
