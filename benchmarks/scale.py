@@ -22,6 +22,7 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -29,6 +30,8 @@ import yaml
 
 LOAD_XML_S, LOAD_MJB_S, ASLEEP_MS = 180.0, 10.0, 6.0
 """Targets of loading and of a step with all objects asleep."""
+TOUCHING = 0.4
+"""Target for the share of the objects that touch another."""
 GROWTH = 1.1
 """Largest exponent of time and memory."""
 
@@ -134,12 +137,12 @@ def describe(scene: Path) -> None:
     """Print what a scene holds."""
     record = json.loads((scene / "scene.json").read_text())
     counts = record["counts"]
-    touching = counts["in_components"] / record["objects"]
+    together = counts["in_components"] / record["objects"]
     print(
         f"        {record['verdict']} in both engines: {record['assets']} assets, {record['geoms']} geoms; "
         f"{counts['alone']} alone, {counts['components']} components, {counts['stacks']} of them stacks that stand as "
         f"their stance; {counts['sampled']} of what stands so judged on the spot; components "
-        f"of up to {counts['largest_component']} ({touching:.0%} of the objects); {len(record['replaced'])} replaced, "
+        f"of up to {counts['largest_component']} ({together:.0%} of the objects); {len(record['replaced'])} replaced, "
         f"{len(record['merged'])} merged"
     )
 
@@ -156,6 +159,7 @@ def load(scene: Path) -> bool:
     begun = time.perf_counter()
     model = mujoco.MjModel.from_binary_path(str(scene / "scene.mjb"))
     binary = time.perf_counter() - begun
+    touching = count_touching(model) / model.ntree
     model.opt.enableflags |= int(mujoco.mjtEnableBit.mjENBL_SLEEP)
     data = mujoco.MjData(model)
     mujoco.mj_step(model, data)
@@ -165,9 +169,23 @@ def load(scene: Path) -> bool:
     print(
         f"        loads in {xml:.1f} s from XML (at most {LOAD_XML_S:g}), {binary:.2f} s from MJB (at most "
         f"{LOAD_MJB_S:g}); {step:.2f} ms of processor time a step asleep (at most {ASLEEP_MS:g}), "
-        f"{data.ntree_awake} of {model.ntree} awake"
+        f"{data.ntree_awake} of {model.ntree} awake; {touching:.0%} of the objects touch another "
+        f"(at least {TOUCHING:.0%})"
     )
-    return xml <= LOAD_XML_S and binary <= LOAD_MJB_S and step <= ASLEEP_MS
+    return xml <= LOAD_XML_S and binary <= LOAD_MJB_S and step <= ASLEEP_MS and touching >= TOUCHING
+
+
+def count_touching(model: Any) -> int:
+    """Return how many free objects touch another one where they lie; many in a bin touch its floor only."""
+    import mujoco
+
+    data = mujoco.MjData(model)
+    mujoco.mj_kinematics(model, data)
+    mujoco.mj_comPos(model, data)
+    mujoco.mj_collision(model, data)
+    bodies = model.geom_bodyid[np.reshape(data.contact.geom, (-1, 2))]
+    free = model.body_dofnum > 0
+    return len(np.unique(bodies[free[bodies].all(axis=1)]))
 
 
 def exact(arguments: argparse.Namespace, out: Path) -> bool:
