@@ -1,15 +1,17 @@
 """Scenes of thousands: time, memory and their growth; loading; and the proof that components are exact.
 
     python benchmarks/scale.py grow --library out/demo [--counts 100 1000 10000] [--layout warehouse] [--workers 2]
-        [--options '{shares: {poured: 0.2, stacked: 0.22}}']
+        [--options '{shares: {poured: 0.3, stacked: 0.2}}']
     python benchmarks/scale.py exact --library out/demo [--objects 300]
     python benchmarks/scale.py pile --library out/demo [--objects 1000] [--hulls 8 32] [--no-verify]
     python benchmarks/scale.py load --scene out/warehouse/scenes/warehouse
+    python benchmarks/scale.py still --scene out/warehouse/scenes/warehouse [--seconds 5] [--share 0.05] [--largest 20]
 
 `grow` makes a scene of each size from the assets of an earlier run, on a fresh output folder each, and prints wall and
 processor time, peak memory of all its processes and the exponent of growth. `load` times a written scene in stock
-MuJoCo. `exact` verifies one scene by components and as one model, with the contact solver run to its end and not.
-`pile` brings a poured pile to rest, against one model of everything in either engine; see `pile.py`.
+MuJoCo, `still` steps it with a part of its objects awake (`still.py`). `exact` verifies one scene by components and as
+one model, with the contact solver run to its end and not. `pile` brings a poured pile to rest, against one model of
+everything in either engine; see `pile.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +24,6 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
@@ -57,10 +58,20 @@ def main() -> int:
     heap.add_argument("--seed", type=int, default=1)
     heap.add_argument("--out", type=Path, default=None, help="a temporary folder when left out")
     heap.add_argument("--no-verify", dest="verify", action="store_false", help="measure the speed of settling only")
-    kinds.add_parser("load").add_argument("--scene", type=Path, required=True)
+    for kind in ("load", "still"):
+        kinds.add_parser(kind).add_argument("--scene", type=Path, required=True, help="folder of a large scene")
+    kinds.choices["still"].add_argument("--seconds", type=float, default=5.0)
+    kinds.choices["still"].add_argument("--share", type=float, default=0.05, help="of the components, kept awake")
+    kinds.choices["still"].add_argument("--largest", type=int, default=20, help="of the components, kept awake as well")
+    kinds.choices["still"].add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     if arguments.kind == "load":
         return int(not load(arguments.scene))
+    if arguments.kind == "still":
+        from still import still
+
+        asked = {name: getattr(arguments, name) for name in ("seconds", "share", "largest", "seed")}
+        return int(not still(arguments.scene, **asked))
     out = arguments.out or Path(tempfile.mkdtemp(prefix="scenegen_scale_"))
     out.mkdir(parents=True, exist_ok=True)
     if arguments.kind == "pile":
@@ -151,6 +162,8 @@ def load(scene: Path) -> bool:
     """Load a scene with stock MuJoCo and step it asleep; return whether all is fast enough."""
     import mujoco
 
+    from scenegen.large.delivered import count_touching, find_contacts
+
     begun = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -159,7 +172,7 @@ def load(scene: Path) -> bool:
     begun = time.perf_counter()
     model = mujoco.MjModel.from_binary_path(str(scene / "scene.mjb"))
     binary = time.perf_counter() - begun
-    touching = count_touching(model) / model.ntree
+    touching = count_touching(model, find_contacts(model)) / model.ntree
     model.opt.enableflags |= int(mujoco.mjtEnableBit.mjENBL_SLEEP)
     data = mujoco.MjData(model)
     mujoco.mj_step(model, data)
@@ -173,19 +186,6 @@ def load(scene: Path) -> bool:
         f"(at least {TOUCHING:.0%})"
     )
     return xml <= LOAD_XML_S and binary <= LOAD_MJB_S and step <= ASLEEP_MS and touching >= TOUCHING
-
-
-def count_touching(model: Any) -> int:
-    """Return how many free objects touch another one where they lie; many in a bin touch its floor only."""
-    import mujoco
-
-    data = mujoco.MjData(model)
-    mujoco.mj_kinematics(model, data)
-    mujoco.mj_comPos(model, data)
-    mujoco.mj_collision(model, data)
-    bodies = model.geom_bodyid[np.reshape(data.contact.geom, (-1, 2))]
-    free = model.body_dofnum > 0
-    return len(np.unique(bodies[free[bodies].all(axis=1)]))
 
 
 def exact(arguments: argparse.Namespace, out: Path) -> bool:

@@ -106,7 +106,12 @@ def make_many(out: Path, name: str, count: int) -> None:
         )
 
     def restate(content: dict) -> None:
-        counts = {"alone": components.count(""), "in_components": sum(sizes), "components": len(sizes)}
+        counts = {
+            "alone": components.count(""),
+            "in_components": sum(sizes),
+            "components": len(sizes),
+            "touching": sum(sizes),
+        }
         content |= {"name": name, "objects": count}
         content["counts"] |= {**counts, "largest_component": max(sizes)}
 

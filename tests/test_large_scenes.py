@@ -18,7 +18,7 @@ from scenegen.config import read_config
 from scenegen.errors import ConfigError, SceneError
 from scenegen.large.capacity import check_size
 from scenegen.large.compose import LargeConfig
-from scenegen.large.delivered import check_delivered
+from scenegen.large.delivered import check_delivered, count_touching, find_contacts
 from scenegen.large.demand import Demand
 from scenegen.large.exactness import measure_exactness
 from scenegen.large.export import ExportConfig, export_large, load_model, save_binary
@@ -34,7 +34,7 @@ from scenegen.large.options import (
     ToteGridConfig,
     WarehouseConfig,
 )
-from scenegen.large.pool import read_asset
+from scenegen.large.pool import choose_assets, read_asset
 from scenegen.large.publish import PublishLargeConfig, publish_large, verdict_of
 from scenegen.large.reach import may_touch, reach_at
 from scenegen.pipeline.stage import Rejected, Rejection
@@ -176,6 +176,17 @@ def test_a_family_that_is_not_there_is_named(root, folders):
     assert "no asset is of family 'brik'" in answer.message
 
 
+def test_assets_of_too_many_hulls_are_left_out(root, folders):
+    assets = [read_asset(str(root), folder) for folder in folders]
+    counts = sorted({len(asset.model.root.hulls) for asset in assets})
+    assert len(counts) > 1
+    chosen = choose_assets(assets, MixConfig(most_hulls=counts[0]), 0.4)
+    assert {len(asset.model.root.hulls) for asset in chosen} == {counts[0]}
+    rich = [asset for asset in assets if asset not in chosen]
+    with pytest.raises(SceneError, match="number of hulls"):
+        choose_assets(rich, MixConfig(most_hulls=counts[0]), 0.4)
+
+
 @pytest.mark.parametrize("fields", [{"poured": 0.8, "stacked": 0.3}, {"fill": 1.5}, {"objects_per_bin": 0}])
 def test_impossible_shares_are_refused(fields):
     with pytest.raises(SceneError, match=r"expected|add up"):
@@ -190,6 +201,7 @@ def test_impossible_shares_are_refused(fields):
         ("layout: warehouse, objects: 50, options: {mix: {familys: {}}}", "Did you mean 'families'"),
         ("layout: warehouse, objects: 500, options: {bays: 0}", "raise options.bays to"),
         ("layout: warehouse, objects: 50, options: {bays_per_row: 0}", "expected >= 1"),
+        ("layout: warehouse, objects: 50, options: {mix: {most_hulls: 0}}", "expected >= 1"),
         ("layout: apartment, objects: 50, options: {room: {door: 4}}", "does not fit into walls"),
         ("layout: apartment, objects: 50, options: {fill: 0}", "expected within"),
         ("layout: table_farm, objects: 50, options: {shares: {poured: 0.5}}", "tables have no bins"),
@@ -319,8 +331,11 @@ def written(scene, root):
 def test_the_file_is_what_was_verified(scene, root, written):
     model = load_model(written)
     assets = {folder: read_asset(str(root), folder) for folder in {one.folder for one in scene.members}}
-    checks = check_delivered(model, scene, assets, SceneCheckConfig())
+    checks = check_delivered(model, find_contacts(model), scene, assets, SceneCheckConfig())
     assert verdict_of([*scene.checks, *checks]) is Verdict.PASS, [c.describe() for c in checks]
+    touching = count_touching(model, find_contacts(model))
+    stacked = sum(component in scene.by_stance for component in scene.components)
+    assert 0 < stacked <= touching <= scene.counts["in_components"]
     assert {check.engine for check in scene.checks} == {"mujoco", "pybullet"}
     one_engine = [check for check in scene.checks if check.engine == "mujoco"]
     assert verdict_of([*one_engine, *checks]) is Verdict.UNDECIDED
@@ -347,7 +362,8 @@ def test_a_file_that_is_something_else_is_refused(scene, root, written, spoil):
     else:
         other = model.jnt_qposadr[model.body_jntadr[model.body(scene.members[-1].name).id]]
         model.qpos0[start : start + 3] = model.qpos0[other : other + 3] + 0.005
-    failed = {c.id for c in check_delivered(model, scene, assets, SceneCheckConfig()) if c.verdict is Verdict.FAIL}
+    checks = check_delivered(model, find_contacts(model), scene, assets, SceneCheckConfig())
+    failed = {check.id for check in checks if check.verdict is Verdict.FAIL}
     wanted = {"place": "X5", "mass": "X5", "friction": "X6", "option": "X6", "touch": "S6"}
     assert wanted[spoil] in failed
 

@@ -85,7 +85,7 @@ def test_a_large_scene_is_told_as_its_record_says(hall: Path) -> None:
     for name in ("alone", "in_components", "components", "largest_component", "sampled", "stances"):
         assert row[name] == record["counts"][name], name
     assert row["status"] == record["verdict"] == "PASS" and row["accepted"] and not row["worst"]
-    assert row["touching_share"] == record["counts"]["in_components"] / record["objects"]
+    assert row["touching_share"] == record["counts"]["touching"] / record["objects"]
     assert row["furniture"] == len(record["fixtures"])
     stated = [(check["id"], check.get("engine", ""), check["value"], check["limit"]) for check in record["checks"]]
     assert [(check["id"], check["engine"], check["value"], check["limit"]) for check in row["checks"]] == stated

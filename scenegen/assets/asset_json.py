@@ -122,15 +122,34 @@ def read_obj(path: Path) -> Mesh:
     Raises:
         AssetError: The file holds anything else.
     """
-    rows: dict[str, list[list[str]]] = {"v": [], "vn": [], "f": []}
-    for line in path.read_text("ascii").splitlines():
-        kind, *values = line.split()
-        if kind not in rows or len(values) != 3:
-            raise AssetError(f"{path}: {line[:60]!r} is not a line that scenegen writes")
-        rows[kind].append(values)
-    normals = np.array(rows["vn"], np.float64) if rows["vn"] else None
-    faces = [[int(value.partition("/")[0]) - 1 for value in row] for row in rows["f"]]
-    return Mesh(np.array(rows["v"], np.float64).reshape(-1, 3), np.array(faces, np.int32).reshape(-1, 3), normals)
+    text = path.read_text("ascii")
+    tokens = text.split()
+    kinds = tokens[::4]
+    vertices, normals, faces = (kinds.count(kind) for kind in ("v", "vn", "f"))
+    if kinds != ["v"] * vertices + ["vn"] * normals + ["f"] * faces or len(tokens) != 4 * text.count("\n"):
+        raise AssetError(f"{path}: {_stray_line(text)!r} is not a line that scenegen writes")
+    del tokens[::4]
+    first_normal, first_corner = 3 * vertices, 3 * (vertices + normals)
+    corners = tokens[first_corner:]
+    if normals:  # a corner is "vertex//normal", twice the same number
+        corners = " ".join(corners).replace("//", " ").split()[::2]
+    return Mesh(
+        np.array(tokens[:first_normal], np.float64).reshape(-1, 3),
+        np.array(corners, np.int32).reshape(-1, 3) - 1,
+        np.array(tokens[first_normal:first_corner], np.float64).reshape(-1, 3) if normals else None,
+    )
+
+
+def _stray_line(text: str) -> str:
+    """Return the first line that is no vertex, normal or face, or comes after what follows it."""
+    order = ("v", "vn", "f")
+    latest = 0
+    for line in text.splitlines():
+        kind, *values = line.split() or [""]
+        if kind not in order[latest:] or len(values) != 3:
+            return line[:60]
+        latest = order.index(kind)
+    return text[-60:]
 
 
 def restore_asset(record: dict[str, Any], folder: Path) -> Asset:

@@ -241,7 +241,7 @@ def load_asset(folder: Path) -> Asset:
     record = verify_files(folder)
     try:
         asset = restore_asset(record, folder)
-    except (KeyError, TypeError, ValueError, PhysicsError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, PhysicsError) as error:
         raise AssetError(f"{folder / ASSET_JSON}: {type(error).__name__}: {error}") from error
     if asset.asset_id != record["asset_id"]:
         raise AssetError(f"{folder}: content has identity {asset.asset_id}, asset.json states {record['asset_id']}")

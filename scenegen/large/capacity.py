@@ -38,5 +38,6 @@ def check_size(floor: FloorPlan, assets: Sequence[SceneAsset]) -> None:
         raise SceneError(
             f"{floor.objects} objects of {hulls:.0f} hulls need about {needed / 2**30:.1f} GiB to be loaded as one "
             f"model, and {free / 2**30:.1f} GiB are free; ask for at most "
-            f"{int(floor.objects * free / needed)}, choose assets of fewer hulls, or take a larger machine"
+            f"{int(floor.objects * free / needed)}, choose assets of fewer hulls (mix.most_hulls), or take a larger "
+            "machine"
         )

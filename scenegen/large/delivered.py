@@ -37,23 +37,36 @@ OPTIONS = ("timestep", "gravity", "integrator", "cone", "solver", "impratio", "t
 """Options under which components were verified."""
 
 
-def check_delivered(
-    model: Any, scene: LargeScene, assets: Mapping[str, SceneAsset], config: SceneCheckConfig
-) -> tuple[Check, ...]:
-    """Judge a loaded model of the whole scene: nothing is simulated here, all was by component.
-
-    Args:
-        model: `mujoco.MjModel` of the written files.
-        scene: What was verified.
-        assets: Its assets by folder.
-        config: Limits of S1.
-    """
+def find_contacts(model: Any) -> Any:
+    """Return `mujoco.MjData` of a loaded model where its objects lie: poses and contacts, nothing else."""
     import mujoco
 
     data = mujoco.MjData(model)
     mujoco.mj_kinematics(model, data)
     mujoco.mj_comPos(model, data)
     mujoco.mj_collision(model, data)
+    return data
+
+
+def count_touching(model: Any, data: Any) -> int:
+    """Return how many objects touch another one; many in a bin touch its floor only."""
+    bodies = model.geom_bodyid[np.reshape(data.contact.geom, (-1, 2))]
+    free = model.body_dofnum > 0
+    return len(np.unique(bodies[free[bodies].all(axis=1)]))
+
+
+def check_delivered(
+    model: Any, data: Any, scene: LargeScene, assets: Mapping[str, SceneAsset], config: SceneCheckConfig
+) -> tuple[Check, ...]:
+    """Judge a loaded model of the whole scene: nothing is simulated here, all was by component.
+
+    Args:
+        model: `mujoco.MjModel` of the written files.
+        data: Its contacts, as `find_contacts` returns them.
+        scene: What was verified.
+        assets: Its assets by folder.
+        config: Limits of S1.
+    """
     names = [model.body(number).name for number in range(model.nbody)]
     return (
         *_identity(model, scene, assets, names),

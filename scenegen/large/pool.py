@@ -58,12 +58,13 @@ def choose_assets(assets: Sequence[SceneAsset], mix: MixConfig, largest: float) 
         if mix.smallest <= asset.model.root.size <= largest
         and (not mix.families or asset.model.name in mix.families)
         and (not mix.materials or {part.material.name for part in asset.model.root.parts} <= set(mix.materials))
+        and (mix.most_hulls is None or len(asset.model.root.hulls) <= mix.most_hulls)
         and not asset.model.joints
     ]
     if not chosen:
         raise SceneError(
-            f"none of {len(assets)} certified assets is {mix.smallest:g} to {largest:g} m large and of the families "
-            "and materials of 'mix'; make smaller ones, or widen 'mix'"
+            f"none of {len(assets)} certified assets is {mix.smallest:g} to {largest:g} m large and of the families, "
+            "materials and number of hulls of 'mix'; make smaller ones, or widen 'mix'"
         )
     return tuple(chosen)
 

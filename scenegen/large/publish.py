@@ -15,7 +15,7 @@ from typing import Any
 from physics.check import Check, Verdict, overall_verdict
 from physics.engine import GRAVITY
 from scenegen.assets.package import STAGED
-from scenegen.large.delivered import check_delivered
+from scenegen.large.delivered import check_delivered, count_touching, find_contacts
 from scenegen.large.export import SCENE_MJB, ExportConfig, export_large, load_model, save_binary
 from scenegen.large.pictures import write_large_pictures
 from scenegen.large.pool import read_asset
@@ -55,7 +55,8 @@ def publish_large(scene: LargeScene, config: PublishLargeConfig) -> PublishedSce
         path = export_large(scene, config.root, staged, config.export)
         model = load_model(path)
         assets = {name: read_asset(config.root, name) for name in {member.folder for member in scene.members}}
-        checks = (*scene.checks, *check_delivered(model, scene, assets, config.checks))
+        data = find_contacts(model)
+        checks = (*scene.checks, *check_delivered(model, data, scene, assets, config.checks))
         failed = [check for check in checks if check.verdict in (Verdict.FAIL, Verdict.UNDECIDED)]
         if not failed and verdict_of(checks) is Verdict.UNDECIDED:
             missing = "a required check is missing in one of the engines"
@@ -65,11 +66,11 @@ def publish_large(scene: LargeScene, config: PublishLargeConfig) -> PublishedSce
             reason = f"{worst.id} {worst.name} in {path.name}"
             return Rejection("scene", reason, worst.value, worst.limit, worst.unit, worst.describe())
         save_binary(model, staged / SCENE_MJB)
-        geoms = int(model.ngeom)
-        del model
+        geoms, touching = int(model.ngeom), count_touching(model, data)
+        del model, data
         write_pose_table(scene, config.root, staged / POSES)
         pictures = write_large_pictures(scene, config.root, staged) if config.pictures else []
-        record = {**describe_large(scene, checks, geoms), "files": hash_files(staged)}
+        record = {**describe_large(scene, checks, geoms, touching), "files": hash_files(staged)}
         content = (json.dumps(record, indent=1, allow_nan=False) + "\n").encode()
         (staged / SCENE_JSON).write_bytes(content)
         folder = parent / scene.name
@@ -117,7 +118,7 @@ def verdict_of(checks: Sequence[Check]) -> Verdict:
     return max(verdicts, key=list(Verdict).index)
 
 
-def describe_large(scene: LargeScene, checks: tuple[Check, ...], geoms: int) -> dict[str, Any]:
+def describe_large(scene: LargeScene, checks: tuple[Check, ...], geoms: int, touching: int) -> dict[str, Any]:
     """Return the content of scene.json but the hashes of the other files."""
     return {
         "schema": LARGE_SCHEMA,
@@ -132,7 +133,7 @@ def describe_large(scene: LargeScene, checks: tuple[Check, ...], geoms: int) -> 
         "objects": len(scene.members),
         "assets": len({member.folder for member in scene.members}),
         "geoms": geoms,
-        "counts": dict(scene.counts),
+        "counts": {**scene.counts, "touching": touching},
         "fixtures": [{"name": one.name, "kind": one.kind, "position": one.position.tolist()} for one in scene.fixtures],
         "furniture": {
             kind: [

@@ -54,9 +54,10 @@ def _components(counts: Mapping[str, int] | None, poses: PoseTable | None) -> di
     names = ("alone", "in_components", "components", "largest_component")
     if counts is None or poses is None:
         return {**dict.fromkeys(names), "touching_share": None, "component_sizes": []}
+    touching = counts.get("touching")  # scenes of before did not count it
     return {
         **{name: counts[name] for name in names},
-        "touching_share": counts["in_components"] / len(poses.names) if poses.names else 0.0,
+        "touching_share": None if touching is None else touching / max(len(poses.names), 1),
         "component_sizes": [{"size": size, "count": count} for size, count in poses.component_sizes.items()],
     }
 
