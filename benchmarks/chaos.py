@@ -127,6 +127,8 @@ def report(hits: list[Fault], misses: list[str], found: Comparison, restarts: in
     )
     for what in found.twice:
         print(f"  computed twice: {what}")
+    for path in found.stray:
+        print(f"  should not be there: {path}")
 
 
 def main() -> int:
@@ -136,7 +138,7 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0, help="of the moments, the order and the damages")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as for scenegen run")
-    parser.add_argument("--deadline", type=float, default=25.0, help="of a stage call [s]; what hangs is killed then")
+    parser.add_argument("--deadline", type=float, default=15.0, help="of a stage call [s]; what hangs is killed then")
     parser.add_argument("--reference", type=Path, help="output folder of the undisturbed run; taken up if it is there")
     parser.add_argument("--out", type=Path, default=Path("out/chaos"), help="folder of chaos.json and driver.log")
     arguments = parser.parse_args()

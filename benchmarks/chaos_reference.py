@@ -93,6 +93,8 @@ class Comparison:
     """Results computed again because stored files were damaged, as they should be [1]."""
     twice: tuple[str, ...] = ()
     """What was computed twice without a fault to blame: item, stage and how often more."""
+    stray: tuple[str, ...] = ()
+    """Files that should not be there."""
 
     @property
     def clean(self) -> bool:
@@ -130,6 +132,7 @@ def compare(reference: Path, out: Path, config: Path, overrides: Iterable[str], 
         files=len(wanted),
         objects=len(ends),
         recomputed=sum(count for (item, _), count in twice.items() if item in damaged),
+        stray=tuple(sorted(found.keys() - wanted.keys())),
         twice=tuple(f"{item} {stage} {count}" for (item, stage), count in sorted(twice.items()) if item not in damaged),
     )
 

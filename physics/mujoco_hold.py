@@ -101,5 +101,15 @@ class HeldMujoco(MujocoEngine):
         linear = moved[:, :3] + np.cross(spin, data.xipos[bodies] - data.xpos[bodies])
         return np.stack([np.linalg.norm(linear, axis=1), np.linalg.norm(spin, axis=1)], axis=1)
 
+    def touching(self, names: Collection[str]) -> set[str]:
+        """Return the bodies that touch one of these, as far as contacts were looked for in the last step."""
+        contacts = self._data.contact
+        near = np.reshape(contacts.geom, (-1, 2))[contacts.dist <= 0]
+        rows = self._owner[self._model.geom_bodyid[near]]
+        asked = np.zeros(len(self._free) + 1, dtype=bool)  # the last one stands for furniture, whose row is -1
+        asked[self._rows(names)] = True
+        found = rows[asked[rows].any(axis=1)]
+        return {self.names[row] for row in np.unique(found[found >= 0]).tolist()} - set(names)
+
     def _rows(self, names: Collection[str]) -> np.ndarray:
         return np.array([self._row_of[name] for name in names], dtype=int)

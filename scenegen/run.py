@@ -118,6 +118,7 @@ def run(config: RunConfig, out: Path, execute: Execute, observer: Observer) -> R
         store,
         observer,
     )
+    sweep_staged(out, store)
     result = RunResult(assets, outcomes, scenes, floors, imported)
     return replace(result, written=write_tables(result, out, config_digest(replace(config, executor=ExecutorConfig()))))
 
@@ -138,7 +139,7 @@ def import_assets(config: RunConfig, out: Path, store: Store, observer: Observer
 
 
 def sweep_staged(out: Path, store: Store) -> None:
-    """Remove the half-written folders that a killed run left.
+    """Remove the half-written folders that killed processes left, of an earlier run or of this one.
 
     Raises:
         StoreError: Another run is writing into the same output folder.

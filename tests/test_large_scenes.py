@@ -226,6 +226,18 @@ def test_every_object_is_accounted_for(scene):
     assert overall_verdict(scene.checks, ("S1", "S2", "S3", "S5")) is Verdict.PASS
 
 
+def test_a_small_scene_of_a_large_library_finds_no_more_stances_than_it_has_objects(root, folders):
+    asked = []
+
+    def watched(stages, items, store, *, observer):
+        asked.extend(item.record.folder for item in items if stages[0].name == "stance")
+        return run_here(stages, items, store, observer=observer)
+
+    options = dataclasses.replace(SMALL_WAREHOUSE, shares=ShareConfig(0.0, 0.0, 5, 0.2))
+    scene = require(compose(root, folders, 2, options=options, execute=watched))
+    assert len(folders) > len(asked) == len(set(asked)) == 2 == len(scene.members)
+
+
 def test_a_stack_with_nothing_near_it_is_not_judged_again_but_for_a_sample(root, folders):
     asked = []
 
@@ -255,6 +267,8 @@ def test_a_stance_that_does_not_hold_on_the_spot_proves_nothing(root, folders):
     def doubting(stages, items, store, *, observer):
         """Refuses the samples of the first stance that is looked at."""
         found = run_here(stages, items, store, observer=observer)
+        if items[0].id.endswith("_sample"):
+            rounds.append([item.record for item in items])
         for item in items:
             if stages[0].name != "component":
                 continue
@@ -266,6 +280,7 @@ def test_a_stance_that_does_not_hold_on_the_spot_proves_nothing(root, folders):
         return found
 
     doubted: dict = {}
+    rounds: list = []
     scene = require(compose(root, folders, 30, execute=doubting))
     assert len(scene.unsound) == 1 and "slides" in scene.unsound[0]
     folder, copies = doubted["kind"]
@@ -279,6 +294,9 @@ def test_a_stance_that_does_not_hold_on_the_spot_proves_nothing(root, folders):
                 member.X_WB.rotation[2, 2], again[0].members[0].X_WB.rotation[2, 2]
             )
     assert scene.counts["alone"] + scene.counts["in_components"] == 30
+    first, last = rounds[0], rounds[-1]
+    held = {one.name for one in first if (one.members[0].folder, len(one.members)) != doubted["kind"]}
+    assert held and held <= {one.name for one in last}  # what held on the spot is not drawn anew
 
 
 def test_stacks_that_come_near_each_other_are_judged_together(root, folders):

@@ -18,7 +18,7 @@ from tiny_run import TinyRun, invoke, make_run, tree_hashes
 from scenegen.assets.certificate import load_certificate
 from scenegen.assets.package import load_asset, verify_files
 from scenegen.reports.summary import VOLATILE_FIELDS
-from scenegen.run import STORE
+from scenegen.run import STORE, make_scenes
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = os.environ | {"COLUMNS": "200"}
@@ -148,6 +148,16 @@ def test_what_a_killed_run_left_is_swept(tiny_run: TinyRun):
     folder = tiny_run.out / rows_of(tiny_run.out / "manifest.parquet")[0]["folder"]
     for parent in (folder.parent, tiny_run.out / "scenes"):
         (parent / ".staged_x" / "collision").mkdir(parents=True)
+    assert tiny_run.again()[0] == 0
+    assert not list(tiny_run.out.rglob(".staged_*"))
+
+
+def test_what_a_worker_left_that_was_killed_in_this_run_is_swept(tiny_run: TinyRun, monkeypatch):
+    def killed(*arguments):
+        (tiny_run.out / "scenes" / ".staged_x").mkdir()
+        return make_scenes(*arguments)
+
+    monkeypatch.setattr("scenegen.run.make_scenes", killed)
     assert tiny_run.again()[0] == 0
     assert not list(tiny_run.out.rglob(".staged_*"))
 

@@ -174,7 +174,16 @@ class _Composer:
     # ---- what stands ------------------------------------------------------------------------------------------
 
     def _standing(self, mix: MixConfig) -> tuple[SceneAsset, ...]:
-        return tuple(asset for asset in choose_assets(self._assets, mix, mix.largest) if asset.rest_poses)
+        """Return the assets that may stand: of a large library as many as there are objects, since each costs stances.
+
+        They are drawn by their weights.
+        """
+        assets = tuple(asset for asset in choose_assets(self._assets, mix, mix.largest) if asset.rest_poses)
+        if len(assets) <= self.plan.objects:
+            return assets
+        rng = item_rng(self.plan.seed, self.plan.name, "assets")
+        drawn = rng.choice(len(assets), self.plan.objects, replace=False, p=weigh_assets(assets, mix))
+        return tuple(assets[number] for number in sorted(drawn.tolist()))
 
     def _stances(self, standing: Sequence[SceneAsset], mix: MixConfig, *, upright: bool = False) -> Choice:
         """Return the stances of all assets that stand, verified as stages."""
@@ -391,14 +400,15 @@ class _Composer:
         """Verify a share of what stands as its stance exactly where it stands.
 
         Where one of them does not hold, its stance is no proof: all that stand as it does are settled and judged on
-        their own, and the share is drawn again from what is left.
+        their own, and the share is filled up from what is left; what held on the spot stays in it.
 
         Raises:
             _Refused: Stances keep failing, or what stood as one of them holds nowhere.
         """
         rng = item_rng(self.plan.seed, self.plan.name, "sample")
+        drawn = [sorted(held.standing)[number] for number in rng.permutation(len(held.standing))]
         for _ in range(self.config.merges):
-            chosen = self._sample(held, rng)
+            chosen = self._sample([held.standing[name] for name in drawn if name in held.standing])
             found = self._try([self._request(group.members, suffix="_sample", relax=False) for group in chosen])
             unsound = {
                 id(group.stance): one for group, one in zip(chosen, found, strict=True) if isinstance(one, Rejection)
@@ -418,19 +428,21 @@ class _Composer:
             )
         )  # fmt: skip
 
-    def _sample(self, held: _Held, rng: np.random.Generator) -> list[Group]:
-        """Draw what is verified on the spot: a share of single objects and of stacks, each stance of a stack once.
+    def _sample(self, drawn: Sequence[Group]) -> list[Group]:
+        """Return what is verified on the spot: a share of single objects and of stacks, each stance of a stack once.
 
         A stack moves a little at a heading that is not that of its stance; a single object hardly does.
+
+        Args:
+            drawn: What stands as its stance, in random order: the first of each kind are taken.
         """
         chosen: list[Group] = []
         for stacked in (False, True):
-            groups = [group for _, group in sorted(held.standing.items()) if (len(group.members) > 1) is stacked]
+            groups = [group for group in drawn if (len(group.members) > 1) is stacked]
             count = int(np.ceil(self.config.sample_share * len(groups)))
-            drawn = [groups[number] for number in rng.permutation(len(groups))]
-            of_each = list({id(group.stance): group for group in reversed(drawn)}.values()) if stacked else []
+            of_each = list({id(group.stance): group for group in reversed(groups)}.values()) if stacked else []
             known = {id(group) for group in of_each}
-            others = [group for group in drawn if id(group) not in known]
+            others = [group for group in groups if id(group) not in known]
             chosen += of_each + others[: max(count - len(of_each), 0)]
         return sorted(chosen, key=lambda group: group.members[0].name)
 

@@ -1,23 +1,24 @@
-"""A heap poured in layers: what lies is held while the next layer falls, then all is let go and comes to rest at once.
+"""A heap poured in layers: what lies is held while the next layer falls, then all is let go and comes to rest.
 
-The cost of a fall grows with what falls, not with what lies there.
+The cost of a fall grows with what falls, not with what lies there. Nor does the rest of the way cost all of it: let go,
+most of a heap sinks into its contacts and lies still at once, and where some objects still move, they and those that
+they touch are free alone until they lie too. The heap is at rest when it was let go and none moved.
 What is found here is a proposal. Whether it rests is judged elsewhere, from the poses alone, with nothing held.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float64
 from scipy.spatial import ConvexHull
 
-from physics.drop_mujoco import open_mujoco
 from physics.engine import Placement, State
 from physics.errors import EngineError
 from physics.materials import Material
-from physics.mujoco_hold import HEAP, HeldMujoco, open_held
+from physics.mujoco_hold import HeldMujoco, open_held
 from physics.pose import Pose
 from scenegen.errors import SceneError
 from scenegen.scenes.place import hull_points
@@ -46,10 +47,16 @@ class HeapConfig:
     """Longest time of one layer [s]; what then still moves is free while the next one falls."""
     rest: SettleConfig = field(
         default_factory=lambda: SettleConfig(
-            longest=2.0, quiet_speed=5e-3, quiet_spin=0.1, quiet_time=0.1, sample_time=0.02
+            longest=0.14, quiet_speed=5e-3, quiet_spin=0.1, quiet_time=0.1, sample_time=0.02
         )
     )
-    """When all count as at rest, all of them free."""
+    """When all count as at rest, all of them free; and how long they are let go before what still moves is calmed."""
+    calm: float = 1.0
+    """Longest time for which what still moves is free with its neighbours alone [s]."""
+    calm_quiet: float = 0.06
+    """How long these must stay quiet [s]."""
+    releases: int = 8
+    """Times that all are let go again at most [1]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +161,9 @@ def come_to_rest(
 ) -> Heap:
     """Let all objects of a heap go at once, until none moves: they feel each other's weight only now.
 
+    What still moves then is brought to rest with nothing but its neighbours free, and all are let go again. What moves
+    even so, such as a nut that rattles in a gap, is lost.
+
     Args:
         poured: Objects where they fell.
         container: What holds the heap.
@@ -167,12 +177,53 @@ def come_to_rest(
         EngineError: The state is no longer a number.
     """
     ordered = order_along(poured, region)
-    engine = open_mujoco(make_world([container], ordered, ground), config=HEAP)
+    names = [one.name for one in ordered]
+    engine = open_held(make_world([container], ordered, ground))
     try:
         end = settle(engine, ordered, (region,), config.rest)
+        rattling: set[str] = set()
+        for _ in range(config.releases):
+            if not end.restless:
+                break
+            rattling = _calm(engine, end.restless, names, config)
+            if rattling:
+                break
+            engine.arrange(free=names, held=())
+            end = settle(engine, ordered, (region,), config.rest)
+        state = engine.state()
+        lost = {name: why for name, why in end.lost.items() if not rattling or name not in end.restless}
+        lost |= dict.fromkeys(sorted(rattling), f"still moves among its neighbours after {config.calm:g} s")
+        return Heap({name: state.pose(name) for name in names}, lost, begun + engine.time, layers)
     finally:
         engine.close()
-    return Heap(end.poses, end.lost, begun + end.seconds, layers)
+
+
+def _calm(engine: HeldMujoco, restless: Collection[str], names: Sequence[str], config: HeapConfig) -> set[str]:
+    """Let what moves, and what touches it, be free until it lies, all else held; return what never does."""
+    moving, spent, quiet = set(restless), 0.0, 0.0
+    free = moving | engine.touching(moving)
+    while spent < config.calm and quiet < config.calm_quiet:
+        engine.arrange(free=free, held=[name for name in names if name not in free])
+        engine.step(_steps(engine, config.look))
+        spent += config.look
+        moving = _faster(engine, sorted(free), config.rest.quiet_speed, config.rest.quiet_spin)
+        if moving:
+            free, quiet = moving | engine.touching(moving), 0.0
+        else:
+            quiet += config.look
+    return moving
+
+
+def _faster(engine: HeldMujoco, names: Sequence[str], speed: float, spin: float) -> set[str]:
+    """Return which bodies move or turn faster.
+
+    Raises:
+        EngineError: The state is no longer a number.
+    """
+    speeds = engine.speeds(names)
+    if not np.isfinite(speeds).all():
+        raise EngineError(f"the heap burst at {engine.time:.3g} s")
+    return set(np.array(names)[(speeds > [speed, spin]).any(axis=1)].tolist())
 
 
 def order_along(objects: Sequence[SceneObject], region: Region) -> list[SceneObject]:
@@ -256,17 +307,14 @@ def _at_rest(objects: Sequence[SceneObject], time: float) -> State:
 
 def _fall(engine: HeldMujoco, free: Sequence[str], config: HeapConfig) -> set[str]:
     """Let a layer fall until it lies; return what still moves."""
-    names, quiet, spent = np.array(free), 0, 0.0
-    moving = np.ones(len(free), dtype=bool)
+    quiet, spent = 0, 0.0
+    moving = set(free)
     while spent < config.fall and quiet < 2:
         engine.step(_steps(engine, config.look))
         spent += config.look
-        speeds = engine.speeds(free)
-        if not np.isfinite(speeds).all():
-            raise EngineError(f"the heap burst at {engine.time:.3g} s")
-        moving = ~((speeds[:, 0] <= config.fallen_speed) & (speeds[:, 1] <= config.fallen_spin))
-        quiet = 0 if moving.any() else quiet + 1
-    return set(names[moving].tolist())
+        moving = _faster(engine, free, config.fallen_speed, config.fallen_spin)
+        quiet = 0 if moving else quiet + 1
+    return moving
 
 
 def _steps(engine: HeldMujoco, seconds: float) -> int:
