@@ -15,7 +15,7 @@ from physics.pose import Pose
 from scenegen.config import read_config
 from scenegen.errors import ConfigError, SceneError
 from scenegen.large.demand import Demand
-from scenegen.large.heap import HeapConfig, Surface, order_along, pour_heap
+from scenegen.large.heap import HeapConfig, Surface, come_to_rest, order_along, pour_heap
 from scenegen.large.layouts import plan_floor
 from scenegen.large.options import MixConfig, PileConfig
 from scenegen.large.pile import MOST_PILED
@@ -75,6 +75,7 @@ def test_what_is_held_stays_and_carries_and_what_is_left_out_meets_nothing():
     assert np.array_equal(state.pose("ghost").position, [0, 0, 0.31])
     assert state.pose("high").position[2] == pytest.approx(0.35, abs=2e-4)  # on what is held, through what is left out
     assert (engine.speeds(["high", "low"]) < 1e-3).all()
+    assert engine.touching(["high"]) == {"low"} and engine.touching(["ghost"]) == set()
     engine.arrange(free=["high", "low"], held=())
     engine.step(round(0.2 / engine.timestep))
     fallen = 9.81 * 0.2 * (0.2 + engine.timestep) / 2  # of a semi-implicit step
@@ -119,6 +120,30 @@ def test_a_heap_rests_in_its_pit_and_repeats():
         points = heap.poses[one.name].apply(shell_points(one.asset))
         assert points[:, 2].min() > 0.01 - 1e-3 and (np.abs(points[:, :2]) < REGION.half + 1e-3).all()
         assert np.array_equal(heap.poses[one.name].position, again.poses[one.name].position)
+
+
+def lying_and_falling():
+    """Blocks that lie on the floor of the pit, and one that falls onto an edge between them."""
+    places = [(0.12, 0.05), (0.12, -0.05), (-0.12, 0.05), (-0.12, -0.05)]
+    lying = [SceneObject(f"low_{n}", assets()[1], Pose.translation(x, y, 0.035)) for n, (x, y) in enumerate(places)]
+    tilted = Pose.from_axis_angle(np.array([0.0, 1.0, 0.0]), 0.6, np.array([0.0, 0.0, 0.12]))
+    return lying, SceneObject("falling", assets()[1], tilted)
+
+
+def test_what_still_moves_comes_to_rest_without_waking_the_heap():
+    lying, falling = lying_and_falling()
+    heap = come_to_rest([*lying, falling], pit(), REGION, find_material("concrete"), HeapConfig())
+    assert not heap.lost and heap.seconds > HeapConfig().rest.longest
+    for one in lying:
+        assert np.linalg.norm(heap.poses[one.name].position - one.X_WB.position) < 5e-4
+    assert heap.poses["falling"].position[2] == pytest.approx(0.035, abs=5e-4)  # it lies on a side
+
+
+def test_what_moves_on_and_on_is_lost_by_name():
+    lying, falling = lying_and_falling()
+    heap = come_to_rest([*lying, falling], pit(), REGION, find_material("concrete"), HeapConfig(calm=0.0))
+    assert set(heap.lost) == {"falling"} and "still moves among its neighbours" in heap.lost["falling"]
+    assert len(heap.poses) == 5
 
 
 def test_a_heap_is_ordered_along_its_longer_side():
