@@ -19,6 +19,7 @@ from scenegen.assets.library import find_assets
 from scenegen.config import LargeSceneConfig, RunConfig
 from scenegen.errors import ConfigError
 from scenegen.large.capacity import BYTES_PER_HULL, BYTES_PER_PAIR
+from scenegen.large.options import ApartmentConfig, LargeLayoutConfig, PileConfig, ToteGridConfig
 
 CERTIFIED_SHARE = {"procedural": 0.96, "ssa": 0.7, "mixed": 0.85}
 """Share of the draws that is certified, by kind of generator: the others are drawn again [1]."""
@@ -26,12 +27,16 @@ ASSET_SECONDS = 12.0
 """Processor time from seed to certificate, the mean over all families [s]."""
 SCENE_SECONDS = 2.2
 """Processor time of one object in a scene that is verified as one model [s]."""
-STANCE_SECONDS = 4.6
+STANCE_SECONDS = 3.8
 """Processor time of the stances of one asset in a large scene [s]."""
-LARGE_SECONDS = 0.5
-"""Processor time of one object in a large scene, in both engines [s]."""
-PUBLISH_SECONDS = 40.0
-"""Processor time of the file and the pictures of a large scene [s]."""
+POURED_SECONDS = 1.2
+"""Processor time of one object that is poured into a bin, settled and verified there in both engines [s]."""
+CARRIED_SECONDS = 0.5
+"""The same of one object on furniture that is free to move, and of the furniture [s]."""
+STANDING_SECONDS = 0.09
+"""Processor time of one object that stands as its stance: one in twenty is verified where it stands [s]."""
+PUBLISH_SECONDS = 0.015
+"""Processor time of one object in the file and the pictures of a large scene [s]."""
 ASSET_BYTES = 5 * 2**20
 """Folder of an asset and its results in the store [byte]."""
 OBJECT_BYTES = 60 * 2**10
@@ -82,13 +87,21 @@ def estimate_run(config: RunConfig) -> Estimate:
     small = sum(scene.objects for scene in config.scenes if not isinstance(scene, LargeSceneConfig))
     placed = small + sum(scene.objects for scene in large)
     cpu = draws * ASSET_SECONDS + small * SCENE_SECONDS
-    cpu += sum(scene.objects * LARGE_SECONDS + PUBLISH_SECONDS for scene in large)
-    cpu += (asked + imported) * STANCE_SECONDS if large else 0.0
+    cpu += sum(scene.objects * (_object_seconds(scene.options) + PUBLISH_SECONDS) for scene in large)
+    cpu += min(asked + imported, max((scene.objects for scene in large), default=0)) * STANCE_SECONDS
     workers = 1 if config.executor.kind == "serial" else config.executor.workers or os.cpu_count() or 1
     whole = [scene.objects * HULLS * BYTES_PER_HULL + BYTES_PER_PAIR * scene.objects**2 for scene in large]
     memory = DRIVER_BYTES + max([workers * WORKER_BYTES, *(WORKER_BYTES + size for size in whole)])
     disk = (draws + imported) * ASSET_BYTES + placed * OBJECT_BYTES
     return Estimate(draws, placed, cpu, workers, memory, disk)
+
+
+def _object_seconds(options: LargeLayoutConfig) -> float:
+    """Return the processor time of one object of a large scene, on average [s]."""
+    if isinstance(options, ApartmentConfig):
+        return CARRIED_SECONDS
+    poured = 1.0 if isinstance(options, ToteGridConfig | PileConfig) else options.shares.poured
+    return poured * POURED_SECONDS + (1 - poured) * STANDING_SECONDS
 
 
 def check_budget(estimate: Estimate, config: RunConfig, out: Path) -> None:

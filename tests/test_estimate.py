@@ -25,6 +25,8 @@ def test_an_estimate_grows_with_what_is_asked():
     assert twice.disk_bytes == pytest.approx(2 * one.disk_bytes)
     hall = estimate_run(read_config(TEXT + SCENE.replace("1000", "10000")))
     assert hall.placed == 10_000 and hall.cpu_seconds > one.cpu_seconds and hall.memory_bytes > one.memory_bytes
+    poured = estimate_run(read_config(TEXT + SCENE.replace("warehouse", "tote_grid")))
+    assert poured.cpu_seconds > estimate_run(read_config(TEXT + SCENE)).cpu_seconds
     learned = estimate_run(read_config(TEXT + "generator: {kind: mixed}\n"))
     assert learned.draws > one.draws
 
@@ -55,7 +57,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path):
     path.write_text(TEXT + SCENE)
     result = CliRunner().invoke(cli.app, ["run", str(path), "--out", str(tmp_path / "out"), "--dry-run"])
     assert result.exit_code == 0, result.output
-    assert "expected: 100 draws, 1000 objects in scenes: about 18 min with 2 workers" in result.output
+    assert "expected: 100 draws, 1000 objects in scenes: about 15 min with 2 workers" in result.output
     assert not (tmp_path / "out").exists()
     result = CliRunner().invoke(
         cli.app, ["run", str(path), "--out", str(tmp_path / "out"), "--dry-run", "--set", "executor.disk_gib=0.1"]
