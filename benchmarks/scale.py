@@ -1,7 +1,7 @@
 """Scenes of thousands: time, memory and their growth; loading; and the proof that components are exact.
 
     python benchmarks/scale.py grow --library out/demo [--counts 100 1000 10000] [--layout warehouse] [--workers 2]
-        [--options '{shares: {poured: 0.3, stacked: 0.2}}']
+        [--options '{shares: {poured: 0.2, stacked: 0.22}}']
     python benchmarks/scale.py exact --library out/demo [--objects 300]
     python benchmarks/scale.py pile --library out/demo [--objects 1000] [--hulls 8 32] [--no-verify]
     python benchmarks/scale.py load --scene out/warehouse/scenes/warehouse

@@ -22,6 +22,9 @@ from scenegen.scenes.publish import POSES
 MOST_MOVED_M, MOST_TURNED = 1e-3, float(np.deg2rad(1.0))
 """Targets: how far any object may move [m] and turn [rad]."""
 
+LOOK_S = 0.05
+"""Time between two looks at who is awake [s]."""
+
 
 @dataclass(frozen=True)
 class Moved:
@@ -30,8 +33,8 @@ class Moved:
     components: int
     objects: int
     """Objects that were kept awake [1]."""
-    woken: int
-    """Objects that were not, and were woken [1]."""
+    woken: tuple[str, ...]
+    """Objects that were not, and woke at any time: something came to touch them."""
     distance: float
     """Farthest that the origin of any object moved [m]."""
     angle: float
@@ -44,12 +47,12 @@ def still(scene: Path, *, seconds: float, share: float, largest: int, seed: int)
     """Step a written scene, print how far its objects moved, and return whether all lie still."""
     begun = time.process_time()
     moved = step_awake(scene, seconds=seconds, share=share, largest=largest, seed=seed)
-    good = moved.distance <= MOST_MOVED_M and moved.angle <= MOST_TURNED
+    good = moved.distance <= MOST_MOVED_M and moved.angle <= MOST_TURNED and not moved.woken
     print(
         f"after {seconds:g} s with {moved.objects} objects of {moved.components} components awake ({share:.0%} of all "
         f"and the {largest} largest): the farthest, {moved.worst}, moved {1e3 * moved.distance:.3f} mm (at most "
         f"{1e3 * MOST_MOVED_M:g}), none turned more than {np.rad2deg(moved.angle):.3f} degrees (at most "
-        f"{np.rad2deg(MOST_TURNED):g}); {moved.woken} others woke "
+        f"{np.rad2deg(MOST_TURNED):g}); {len(moved.woken)} others woke (none may) "
         f"({time.process_time() - begun:.0f} s of processor time)"
     )
     return good
@@ -79,12 +82,18 @@ def step_awake(scene: Path, *, seconds: float, share: float, largest: int, seed:
     model.tree_sleep_policy[trees] = mujoco.mjtSleepPolicy.mjSLEEP_NEVER
     data = mujoco.MjData(model)
     before = _poses(model, data)
-    mujoco.mj_step(model, data, round(seconds / model.opt.timestep))
+    up = np.zeros(model.ntree, dtype=bool)
+    for _ in range(round(seconds / LOOK_S)):
+        mujoco.mj_step(model, data, round(LOOK_S / model.opt.timestep))
+        up |= np.asarray(data.tree_awake, dtype=bool)
+    if not np.isfinite(data.qpos).all():
+        raise SystemExit(f"{scene}: the state is no number after {seconds:g} s")
     after = _poses(model, data)
     distances = {name: float(np.linalg.norm(after[name].position - before[name].position)) for name in before}
     worst = max(distances, key=distances.__getitem__)
     turned = max(before[name].angle_to(after[name]) for name in before)
-    woken = int(data.ntree_awake) - len(awake)
+    up[trees] = False
+    woken = tuple(sorted(model.body(int(model.tree_bodyadr[tree])).name for tree in np.flatnonzero(up)))
     return Moved(len(chosen), len(awake), woken, distances[worst], turned, worst)
 
 

@@ -90,7 +90,7 @@ def estimate_run(config: RunConfig) -> Estimate:
     cpu += sum(scene.objects * (_object_seconds(scene.options) + PUBLISH_SECONDS) for scene in large)
     cpu += min(asked + imported, max((scene.objects for scene in large), default=0)) * STANCE_SECONDS
     workers = 1 if config.executor.kind == "serial" else config.executor.workers or os.cpu_count() or 1
-    whole = [scene.objects * HULLS * BYTES_PER_HULL + BYTES_PER_PAIR * scene.objects**2 for scene in large]
+    whole = [_model_bytes(scene.objects, scene.options.mix.most_hulls) for scene in large]
     memory = DRIVER_BYTES + max([workers * WORKER_BYTES, *(WORKER_BYTES + size for size in whole)])
     disk = (draws + imported) * ASSET_BYTES + placed * OBJECT_BYTES
     return Estimate(draws, placed, cpu, workers, memory, disk)
@@ -102,6 +102,11 @@ def _object_seconds(options: LargeLayoutConfig) -> float:
         return CARRIED_SECONDS
     poured = 1.0 if isinstance(options, ToteGridConfig | PileConfig) else options.shares.poured
     return poured * POURED_SECONDS + (1 - poured) * STANDING_SECONDS
+
+
+def _model_bytes(objects: int, most_hulls: int | None) -> int:
+    """Return the memory of a large scene as one model [byte]."""
+    return objects * min(HULLS, most_hulls or HULLS) * BYTES_PER_HULL + BYTES_PER_PAIR * objects**2
 
 
 def check_budget(estimate: Estimate, config: RunConfig, out: Path) -> None:
@@ -131,7 +136,7 @@ def check_budget(estimate: Estimate, config: RunConfig, out: Path) -> None:
         if not elsewhere and missing > free():
             raise ConfigError(
                 f"the run needs about {missing / 2**30:.1f} GiB of {what}, and {free() / 2**30:.1f} GiB are free; "
-                "free some, use fewer workers, or ask for fewer objects"
+                "free some, use fewer workers, or ask for fewer objects, or for assets of fewer hulls (mix.most_hulls)"
             )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
@@ -146,7 +148,15 @@ def sweep_staged(out: Path, store: Store) -> None:
     """
     with store.locked():
         for folder in (*out.glob(f"assets/*/{STAGED}*"), *out.glob(f"scenes/{STAGED}*")):
-            shutil.rmtree(folder)
+            _remove_staged(folder)
+
+
+def _remove_staged(folder: Path) -> None:
+    """Remove a half-written folder, even under a worker that still writes: it must not rename half of it into place."""
+    aside = folder.with_name(f"{folder.name}_swept")
+    with contextlib.suppress(FileNotFoundError):  # its writer was faster
+        os.rename(folder, aside)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def complete_folders(

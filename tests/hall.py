@@ -110,7 +110,7 @@ def make_many(out: Path, name: str, count: int) -> None:
             "alone": components.count(""),
             "in_components": sum(sizes),
             "components": len(sizes),
-            "touching": sum(sizes),
+            "touching": sum(sizes) // 2,
         }
         content |= {"name": name, "objects": count}
         content["counts"] |= {**counts, "largest_component": max(sizes)}

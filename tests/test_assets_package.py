@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -275,8 +276,21 @@ def test_obj_with_normals_reads_back_to_the_same_doubles(tmp_path):
     again = read_obj(tmp_path / "a.obj")
     assert np.array_equal(again.vertices, mesh.vertices) and np.array_equal(again.faces, mesh.faces)
     assert again.normals is not None and np.array_equal(again.normals, mesh.normals)
-    (tmp_path / "a.obj").write_text("o name\nv 0 0 0\n")
-    with pytest.raises(AssetError, match="not a line that scenegen writes"):
+
+
+@pytest.mark.parametrize(
+    ("text", "stray"),
+    [
+        ("o name\nv 0 0 0\n", "o name"),
+        ("v 0 0 0\nv 1 2\n3 v 4 5 6\n", "v 1 2"),
+        ("v 0 0 0 v 1 1 1\n\n", "v 0 0 0 v 1 1 1"),
+        ("v 0 0 0\nf 1 1 1\nv 1 1 1\n", "f 1 1 1"),
+        ("v 0 0 0\n\nf 1 1 1\n", ""),
+    ],
+)
+def test_an_obj_of_others_is_refused(tmp_path, text, stray):
+    (tmp_path / "a.obj").write_text(text)
+    with pytest.raises(AssetError, match=re.escape(f"{stray!r} is not a line that scenegen writes")):
         read_obj(tmp_path / "a.obj")
 
 

@@ -234,7 +234,8 @@ def test_a_small_scene_of_a_large_library_finds_no_more_stances_than_it_has_obje
         return run_here(stages, items, store, observer=observer)
 
     options = dataclasses.replace(SMALL_WAREHOUSE, shares=ShareConfig(0.0, 0.0, 5, 0.2))
-    scene = require(compose(root, folders, 2, options=options, execute=watched))
+    few = LargeConfig(least_assets=1)
+    scene = require(compose(root, folders, 2, options=options, execute=watched, config=few))
     assert len(folders) > len(asked) == len(set(asked)) == 2 == len(scene.members)
 
 
@@ -363,9 +364,14 @@ def test_the_file_is_what_was_verified(scene, root, written):
     assert model.nmesh == len(hulls | surfaces | furniture)
 
 
+@pytest.mark.parametrize("sleeping", [False, True])
 @pytest.mark.parametrize("spoil", ["place", "mass", "friction", "option", "touch"])
-def test_a_file_that_is_something_else_is_refused(scene, root, written, spoil):
+def test_a_file_that_is_something_else_is_refused(scene, root, written, spoil, sleeping):
     model = load_model(written)
+    if sleeping:  # as with `sleeping: true`: of two objects that sleep the engine looks for no contact
+        model.opt.enableflags |= int(mujoco.mjtEnableBit.mjENBL_SLEEP)
+    flags = int(model.opt.enableflags)
+    assert count_touching(model, find_contacts(model)) > 0 and model.opt.enableflags == flags
     assets = {folder: read_asset(str(root), folder) for folder in {one.folder for one in scene.members}}
     free = model.body(scene.members[0].name).id
     start = model.jnt_qposadr[model.body_jntadr[free]]

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -28,6 +29,8 @@ from scenegen.reports.report import schema, write_report
 from scenegen.reports.report_scene import read_scene
 from scenegen.reports.scene_entry import PoseTable, closest_check, share_of_limit
 from scenegen.reports.scene_plan import ALONE, LEVELS
+from scenegen.reports.scene_row import scene_row
+from scenegen.reports.scene_text import scene_line
 from scenegen.run import MANIFEST
 
 # The first test waits for a run and a large scene in both engines, on a machine that others use too.
@@ -107,6 +110,15 @@ def test_a_large_scene_is_told_as_its_record_says(hall: Path) -> None:
 
 def manifest(out: Path) -> list[str]:
     return parquet.read_table(out / MANIFEST).column("folder").to_pylist()
+
+
+def test_what_a_record_of_before_did_not_count_is_not_known(hall: Path) -> None:
+    entry = read_scene(hall, LARGE)
+    assert entry.counts is not None
+    old = replace(entry, counts={name: count for name, count in entry.counts.items() if name != "touching"})
+    row = scene_row(old, {})
+    assert row["touching_share"] is None and row["in_components"] == entry.counts["in_components"]
+    assert scene_line(row)[5] == "-"
 
 
 def test_a_small_scene_is_told_as_its_record_says(hall: Path) -> None:

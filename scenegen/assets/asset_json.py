@@ -123,33 +123,27 @@ def read_obj(path: Path) -> Mesh:
         AssetError: The file holds anything else.
     """
     text = path.read_text("ascii")
-    tokens = text.split()
+    lines, tokens = text.splitlines(), text.split()
     kinds = tokens[::4]
     vertices, normals, faces = (kinds.count(kind) for kind in ("v", "vn", "f"))
-    if kinds != ["v"] * vertices + ["vn"] * normals + ["f"] * faces or len(tokens) != 4 * text.count("\n"):
-        raise AssetError(f"{path}: {_stray_line(text)!r} is not a line that scenegen writes")
+    in_order = ["v"] * vertices + ["vn"] * normals + ["f"] * faces
+    fours = all(line.count(" ") == 3 for line in lines) and len(tokens) == 4 * len(lines)
+    if kinds != in_order or not fours:
+        wanted = zip(lines, [*in_order, ""], strict=False)
+        stray = next(
+            (line for line, kind in wanted if not line.startswith(f"{kind} ") or line.count(" ") != 3), lines[-1]
+        )
+        raise AssetError(f"{path}: {stray[:60]!r} is not a line that scenegen writes, or not in its place")
     del tokens[::4]
     first_normal, first_corner = 3 * vertices, 3 * (vertices + normals)
     corners = tokens[first_corner:]
     if normals:  # a corner is "vertex//normal", twice the same number
-        corners = " ".join(corners).replace("//", " ").split()[::2]
+        corners = [corner.partition("/")[0] for corner in corners]
     return Mesh(
         np.array(tokens[:first_normal], np.float64).reshape(-1, 3),
         np.array(corners, np.int32).reshape(-1, 3) - 1,
         np.array(tokens[first_normal:first_corner], np.float64).reshape(-1, 3) if normals else None,
     )
-
-
-def _stray_line(text: str) -> str:
-    """Return the first line that is no vertex, normal or face, or comes after what follows it."""
-    order = ("v", "vn", "f")
-    latest = 0
-    for line in text.splitlines():
-        kind, *values = line.split() or [""]
-        if kind not in order[latest:] or len(values) != 3:
-            return line[:60]
-        latest = order.index(kind)
-    return text[-60:]
 
 
 def restore_asset(record: dict[str, Any], folder: Path) -> Asset:

@@ -66,6 +66,8 @@ class LargeConfig:
     sample_share: float = 0.05
     """Share of what stands as its stance does that is also verified where it stands [1]: of single objects, and of
     stacks, at least one of each stance."""
+    least_assets: int = 50
+    """Assets of a larger library that may stand in a scene of fewer objects [1]; not all of them hold or stack."""
     merges: int = 6
     """Times that components that came too close are merged and judged again, before the scene is given up [1]."""
     place: PlaceConfig = field(default_factory=PlaceConfig)
@@ -174,15 +176,16 @@ class _Composer:
     # ---- what stands ------------------------------------------------------------------------------------------
 
     def _standing(self, mix: MixConfig) -> tuple[SceneAsset, ...]:
-        """Return the assets that may stand: of a large library as many as there are objects, since each costs stances.
+        """Return the assets that may stand: of a large library about as many as there are objects, drawn by weight.
 
-        They are drawn by their weights.
+        The stances of each cost seconds, whether it is used or not.
         """
         assets = tuple(asset for asset in choose_assets(self._assets, mix, mix.largest) if asset.rest_poses)
-        if len(assets) <= self.plan.objects:
+        count = max(self.plan.objects, self.config.least_assets)
+        if len(assets) <= count:
             return assets
         rng = item_rng(self.plan.seed, self.plan.name, "assets")
-        drawn = rng.choice(len(assets), self.plan.objects, replace=False, p=weigh_assets(assets, mix))
+        drawn = rng.choice(len(assets), count, replace=False, p=weigh_assets(assets, mix))
         return tuple(assets[number] for number in sorted(drawn.tolist()))
 
     def _stances(self, standing: Sequence[SceneAsset], mix: MixConfig, *, upright: bool = False) -> Choice:
@@ -400,21 +403,23 @@ class _Composer:
         """Verify a share of what stands as its stance exactly where it stands.
 
         Where one of them does not hold, its stance is no proof: all that stand as it does are settled and judged on
-        their own, and the share is filled up from what is left; what held on the spot stays in it.
+        their own, and the share is filled up from what is left. What held on the spot is evidence for good.
 
         Raises:
             _Refused: Stances keep failing, or what stood as one of them holds nowhere.
         """
         rng = item_rng(self.plan.seed, self.plan.name, "sample")
         drawn = [sorted(held.standing)[number] for number in rng.permutation(len(held.standing))]
+        proven: dict[str, HeldComponent] = {}
         for _ in range(self.config.merges):
             chosen = self._sample([held.standing[name] for name in drawn if name in held.standing])
             found = self._try([self._request(group.members, suffix="_sample", relax=False) for group in chosen])
             unsound = {
                 id(group.stance): one for group, one in zip(chosen, found, strict=True) if isinstance(one, Rejection)
             }
+            proven |= {one.members[0].name: one for one in found if not isinstance(one, Rejection)}
             if not unsound:
-                return [one for one in found if not isinstance(one, Rejection)]
+                return [one for name, one in sorted(proven.items()) if name in held.standing]
             names = [name for name, group in held.standing.items() if id(group.stance) in unsound]
             for rejection in unsound.values():
                 held.unsound.append(rejection.message)

@@ -38,13 +38,19 @@ OPTIONS = ("timestep", "gravity", "integrator", "cone", "solver", "impratio", "t
 
 
 def find_contacts(model: Any) -> Any:
-    """Return `mujoco.MjData` of a loaded model where its objects lie: poses and contacts, nothing else."""
+    """Return `mujoco.MjData` of a loaded model where its objects lie, all awake: poses and contacts, nothing else."""
     import mujoco
 
-    data = mujoco.MjData(model)
-    mujoco.mj_kinematics(model, data)
-    mujoco.mj_comPos(model, data)
-    mujoco.mj_collision(model, data)
+    flags = int(model.opt.enableflags)
+    # Of two that sleep MuJoCo looks for no contact: a file whose objects start asleep would have none at all.
+    model.opt.enableflags = flags & ~int(mujoco.mjtEnableBit.mjENBL_SLEEP)
+    try:
+        data = mujoco.MjData(model)
+        mujoco.mj_kinematics(model, data)
+        mujoco.mj_comPos(model, data)
+        mujoco.mj_collision(model, data)
+    finally:
+        model.opt.enableflags = flags
     return data
 
 

@@ -8,6 +8,7 @@ What is found here is a proposal. Whether it rests is judged elsewhere, from the
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -53,6 +54,8 @@ class HeapConfig:
     """When all count as at rest, all of them free; and how long they are let go before what still moves is calmed."""
     calm: float = 1.0
     """Longest time for which what still moves is free with its neighbours alone [s]."""
+    rattle: float = 0.25
+    """What moved for this share of it, and at its end, rattles [1]."""
     calm_quiet: float = 0.06
     """How long these must stay quiet [s]."""
     releases: int = 8
@@ -187,10 +190,12 @@ def come_to_rest(
                 break
             rattling = _calm(engine, end.restless, names, config)
             if rattling:
-                break
+                break  # to be taken out: without it the heap lies otherwise
             engine.arrange(free=names, held=())
             end = settle(engine, ordered, (region,), config.rest)
         state = engine.state()
+        if not (np.isfinite(state.positions).all() and np.isfinite(state.quaternions).all()):
+            raise EngineError(f"the heap burst at {engine.time:.3g} s")
         lost = {name: why for name, why in end.lost.items() if not rattling or name not in end.restless}
         lost |= dict.fromkeys(sorted(rattling), f"still moves among its neighbours after {config.calm:g} s")
         return Heap({name: state.pose(name) for name in names}, lost, begun + engine.time, layers)
@@ -199,19 +204,24 @@ def come_to_rest(
 
 
 def _calm(engine: HeldMujoco, restless: Collection[str], names: Sequence[str], config: HeapConfig) -> set[str]:
-    """Let what moves, and what touches it, be free until it lies, all else held; return what never does."""
+    """Let what moves, and what touches it, be free until it lies, all else held; return what never does.
+
+    What was only just set in motion when the time was up is not meant.
+    """
     moving, spent, quiet = set(restless), 0.0, 0.0
+    seen: Counter[str] = Counter()
     free = moving | engine.touching(moving)
     while spent < config.calm and quiet < config.calm_quiet:
         engine.arrange(free=free, held=[name for name in names if name not in free])
         engine.step(_steps(engine, config.look))
         spent += config.look
         moving = _faster(engine, sorted(free), config.rest.quiet_speed, config.rest.quiet_spin)
+        seen.update(moving)
         if moving:
             free, quiet = moving | engine.touching(moving), 0.0
         else:
             quiet += config.look
-    return moving
+    return {name for name in moving if seen[name] * config.look >= config.rattle * config.calm}
 
 
 def _faster(engine: HeldMujoco, names: Sequence[str], speed: float, spin: float) -> set[str]:

@@ -45,7 +45,7 @@ class Settled:
     warnings: tuple[str, ...]
     """What the engine complained of."""
     restless: frozenset[str] = frozenset()
-    """Objects that are lost for nothing but that they still move."""
+    """Objects that are lost for nothing but that they moved within the last quiet time."""
 
 
 def settle(
@@ -67,16 +67,15 @@ def settle(
     """
     stride = max(round(config.sample_time / engine.timestep), 1)
     needed = max(round(config.quiet_time / (stride * engine.timestep)), 1)
-    quiet = 0
     begin = engine.state().time
     state = engine.state()
-    while state.time - begin < config.longest and quiet < needed:
+    quiet = np.zeros(len(state.names), dtype=int)  # looks since each object moved
+    while state.time - begin < config.longest and (quiet < needed).any():
         engine.step(stride)
         state = engine.state()
-        quiet = quiet + 1 if not _moving(state, config).any() else 0
+        quiet = np.where(_moving(state, config), 0, quiet + 1)
     lost: dict[str, str] = {}
     restless: set[str] = set()
-    moving = dict(zip(state.names, _moving(state, config), strict=True)) if quiet < needed else {}
     poses = {}
     for one in objects:
         row = state.names.index(one.name)
@@ -89,7 +88,7 @@ def settle(
             lost[one.name] = f"left its support: centre of mass at {np.round(com, 3).tolist()} m"
         elif any(zone.holds(poses[one.name].apply(hull_points(one.asset.model))) for zone in keep_outs):
             lost[one.name] = "reaches into a keep-out zone"
-        elif moving.get(one.name, False):
+        elif quiet[row] < needed:
             speed = float(np.linalg.norm(state.linear_velocities[row]))
             restless.add(one.name)
             lost[one.name] = f"still moves at {speed:.3g} m/s after {config.longest:g} s"
