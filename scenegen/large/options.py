@@ -54,7 +54,7 @@ class MixConfig:
 class ShareConfig:
     """How objects are put; the rest stands alone.
 
-    In a warehouse as it is, more than 40 % of the objects touch another: all in stacks, and about half of those in bins.
+    As they are, more than 40 % of a warehouse's objects touch another: all in stacks, and about half of those in bins.
     """
 
     poured: float = 0.12
