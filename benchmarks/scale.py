@@ -33,6 +33,8 @@ LOAD_XML_S, LOAD_MJB_S, ASLEEP_MS = 180.0, 10.0, 6.0
 """Targets of loading and of a step with all objects asleep."""
 TOUCHING = 0.4
 """Target for the share of the objects that touch another."""
+WATCH_S = 2.0
+"""Time between two looks at the memory of all processes [s]: each costs a tenth of a second of a core."""
 GROWTH = 1.1
 """Largest exponent of time and memory."""
 
@@ -126,7 +128,7 @@ def watch(command: list[str]) -> tuple[float, int, int]:
             except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue
         peak = max(peak, held)
-        time.sleep(0.5)
+        time.sleep(WATCH_S)
     return time.monotonic() - begun, peak, process.returncode
 
 
