@@ -8,15 +8,16 @@ from scene_assets import plain_assets
 
 from scenegen.assets.package import asset_folder, publish_asset, stage_asset
 from scenegen.large.compose import LargeConfig, LargePlan, compose_large
-from scenegen.large.options import LargeLayoutConfig, MixConfig, ShareConfig, WarehouseConfig
+from scenegen.large.options import BaySize, LargeLayoutConfig, MixConfig, ShareConfig, WarehouseConfig
 from scenegen.large.scene import LargeScene
 from scenegen.pipeline.observer import SilentObserver
 from scenegen.pipeline.stage import Finished, Rejected, Rejection
 from scenegen.scenes.supports import BinSize
 
 SMALL_WAREHOUSE = WarehouseConfig(
-    bin=BinSize(0.24, 0.24, 0.16, 0.01), shares=ShareConfig(0.4, 0.2, 5, 0.2), mix=MixConfig(largest=0.2)
-)
+    bay=BaySize(bin_levels=2), bin=BinSize(0.24, 0.24, 0.16, 0.01), shares=ShareConfig(0.4, 0.2, 5, 0.2),
+    mix=MixConfig(largest=0.2),
+)  # fmt: skip
 
 STANCES: dict = {}
 """Stances of the assets by request, which do not depend on the scene."""

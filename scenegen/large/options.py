@@ -87,7 +87,7 @@ class BaySize:
     """Depth of the boards along y [m]."""
     levels: int = 5
     """Boards [1]."""
-    bin_levels: int = 2
+    bin_levels: int = 1
     """Of these, the lowest carry bins [1]."""
     first: float = 0.15
     """Height of the first board [m]."""
