@@ -39,8 +39,8 @@ class Moved:
     """Farthest that the origin of any object moved [m]."""
     angle: float
     """Most that any object turned [rad]."""
-    worst: str
-    """Object that moved farthest."""
+    restless: tuple[str, ...]
+    """Objects beyond either target, with how far they moved and turned."""
 
 
 def still(scene: Path, *, seconds: float, share: float, largest: int, seed: int) -> bool:
@@ -50,11 +50,13 @@ def still(scene: Path, *, seconds: float, share: float, largest: int, seed: int)
     good = moved.distance <= MOST_MOVED_M and moved.angle <= MOST_TURNED and not moved.woken
     print(
         f"after {seconds:g} s with {moved.objects} objects of {moved.components} components awake ({share:.0%} of all "
-        f"and the {largest} largest): the farthest, {moved.worst}, moved {1e3 * moved.distance:.3f} mm (at most "
+        f"and the {largest} largest): none moved more than {1e3 * moved.distance:.3f} mm (at most "
         f"{1e3 * MOST_MOVED_M:g}), none turned more than {np.rad2deg(moved.angle):.3f} degrees (at most "
         f"{np.rad2deg(MOST_TURNED):g}); {len(moved.woken)} others woke (none may) "
         f"({time.process_time() - begun:.0f} s of processor time)"
     )
+    for line in moved.restless:
+        print(f"  beyond: {line}")
     return good
 
 
@@ -90,11 +92,15 @@ def step_awake(scene: Path, *, seconds: float, share: float, largest: int, seed:
         raise SystemExit(f"{scene}: the state is no number after {seconds:g} s")
     after = _poses(model, data)
     distances = {name: float(np.linalg.norm(after[name].position - before[name].position)) for name in before}
-    worst = max(distances, key=distances.__getitem__)
-    turned = max(before[name].angle_to(after[name]) for name in before)
+    angles = {name: before[name].angle_to(after[name]) for name in before}
+    restless = tuple(
+        f"{name}: {1e3 * distances[name]:.3f} mm, {np.rad2deg(angles[name]):.3f} degrees"
+        for name in sorted(before)
+        if distances[name] > MOST_MOVED_M or angles[name] > MOST_TURNED
+    )
     up[trees] = False
     woken = tuple(sorted(model.body(int(model.tree_bodyadr[tree])).name for tree in np.flatnonzero(up)))
-    return Moved(len(chosen), len(awake), woken, distances[worst], turned, worst)
+    return Moved(len(chosen), len(awake), woken, max(distances.values()), max(angles.values()), restless)
 
 
 def read_components(scene: Path) -> dict[str, list[str]]:
