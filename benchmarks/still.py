@@ -21,7 +21,6 @@ from scenegen.scenes.publish import POSES
 
 MOST_MOVED_M, MOST_TURNED = 1e-3, float(np.deg2rad(1.0))
 """Targets: how far any object may move [m] and turn [rad]."""
-
 LOOK_S = 0.05
 """Time between two looks at who is awake [s]."""
 
@@ -77,7 +76,7 @@ def step_awake(scene: Path, *, seconds: float, share: float, largest: int, seed:
     drawn = np.random.default_rng(seed).permutation(len(names))[: int(np.ceil(share * len(names)))]
     by_size = sorted(names, key=lambda name: (-len(components[name]), name))
     chosen = sorted({names[number] for number in drawn} | set(by_size[:largest]))
-    awake = [object for name in chosen for object in components[name]]
+    awake = [member for name in chosen for member in components[name]]
     model = mujoco.MjModel.from_binary_path(str(scene / SCENE_MJB))
     model.opt.enableflags |= int(mujoco.mjtEnableBit.mjENBL_SLEEP)
     trees = np.array([model.body_treeid[model.body(name).id] for name in awake])

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +17,7 @@ from scenegen.assets.draw import Mate, draw_config
 from scenegen.assets.layout import THUMB_PNG
 from scenegen.assets.library import take_assets
 from scenegen.assets.manifest import RejectionRow, write_manifest, write_rejections
-from scenegen.assets.package import STAGED
+from scenegen.assets.package import STAGED, remove_folder
 from scenegen.assets.publish import PublishConfig, PublishedAsset, find_damage
 from scenegen.config import ExecutorConfig, LargeSceneConfig, RunConfig, configure_stages
 from scenegen.errors import ScenegenError
@@ -148,15 +145,7 @@ def sweep_staged(out: Path, store: Store) -> None:
     """
     with store.locked():
         for folder in (*out.glob(f"assets/*/{STAGED}*"), *out.glob(f"scenes/{STAGED}*")):
-            _remove_staged(folder)
-
-
-def _remove_staged(folder: Path) -> None:
-    """Remove a half-written folder, even under a worker that still writes: it must not rename half of it into place."""
-    aside = folder.with_name(f"{folder.name}_swept")
-    with contextlib.suppress(FileNotFoundError):  # its writer was faster
-        os.rename(folder, aside)
-    shutil.rmtree(aside, ignore_errors=True)
+            remove_folder(folder)
 
 
 def complete_folders(

@@ -365,7 +365,7 @@ def test_the_file_is_what_was_verified(scene, root, written):
 
 
 @pytest.mark.parametrize("sleeping", [False, True])
-@pytest.mark.parametrize("spoil", ["place", "mass", "friction", "option", "touch"])
+@pytest.mark.parametrize("spoil", ["place", "nowhere", "mass", "friction", "option", "touch"])
 def test_a_file_that_is_something_else_is_refused(scene, root, written, spoil, sleeping):
     model = load_model(written)
     if sleeping:  # as with `sleeping: true`: of two objects that sleep the engine looks for no contact
@@ -377,6 +377,8 @@ def test_a_file_that_is_something_else_is_refused(scene, root, written, spoil, s
     start = model.jnt_qposadr[model.body_jntadr[free]]
     if spoil == "place":
         model.qpos0[start] += 1e-6
+    elif spoil == "nowhere":
+        model.qpos0[start] = np.nan
     elif spoil == "mass":
         model.body_mass[free] *= 1.001
     elif spoil == "friction":
@@ -388,7 +390,7 @@ def test_a_file_that_is_something_else_is_refused(scene, root, written, spoil, s
         model.qpos0[start : start + 3] = model.qpos0[other : other + 3] + 0.005
     checks = check_delivered(model, find_contacts(model), scene, assets, SceneCheckConfig())
     failed = {check.id for check in checks if check.verdict is Verdict.FAIL}
-    wanted = {"place": "X5", "mass": "X5", "friction": "X6", "option": "X6", "touch": "S6"}
+    wanted = {"place": "X5", "nowhere": "X5", "mass": "X5", "friction": "X6", "option": "X6", "touch": "S6"}
     assert wanted[spoil] in failed
 
 

@@ -154,7 +154,7 @@ def publish_asset(staged: Path, folder: Path) -> Path:
             for certificate in sorted(staged.glob("certificate_*.json")):
                 os.replace(certificate, folder / certificate.name)
             return folder
-        _remove(folder)
+        remove_folder(folder)
     raise AssetError(f"{folder}: was put back by others {PUBLISH_ATTEMPTS} times; run one process per output folder")
 
 
@@ -191,12 +191,12 @@ def _holds_same(folder: Path, staged: Path) -> bool:
         return False
 
 
-def _remove(folder: Path) -> None:
-    """Remove a folder: away at once by renaming, so that nobody meets a half of it."""
+def remove_folder(folder: Path) -> None:
+    """Remove a folder: away at once by renaming, so that nobody meets a half of it, or renames a half into place."""
     aside = Path(tempfile.mkdtemp(prefix=STAGED, dir=folder.parent))
     with contextlib.suppress(FileNotFoundError):  # another process was faster
         os.rename(folder, aside / folder.name)
-    shutil.rmtree(aside)
+    shutil.rmtree(aside, ignore_errors=True)  # a killed worker's child may still write there; it is swept later
 
 
 def verify_files(folder: Path) -> dict[str, Any]:

@@ -86,17 +86,18 @@ def _identity(model: Any, scene: LargeScene, assets: Mapping[str, SceneAsset], n
     declared = {member.name for member in scene.members}
     moving = {names[body] for body in model.jnt_bodyid.tolist()}
     fixed = {one.name for one in scene.fixtures} - set(names)
-    shift = turn = weight = 0.0
+    errors = [np.zeros(3)]  # of position [m], orientation [1], mass [1]; NumPy's maximum keeps what is no number
     for member in scene.members:
         if member.name not in moving:
             continue
         body = number[member.name]
         start = int(model.jnt_qposadr[model.body_jntadr[body]])
         pose = model.qpos0[start : start + 7]
-        shift = max(shift, float(np.abs(pose[:3] - member.X_WB.position).max()))
-        turn = max(turn, float(np.abs(pose[3:] - member.X_WB.quaternion).max()))
+        shift = np.abs(pose[:3] - member.X_WB.position).max()
+        turn = np.abs(pose[3:] - member.X_WB.quaternion).max()
         mass = assets[member.folder].model.root.inertial.mass
-        weight = max(weight, abs(float(model.body_mass[body]) / mass - 1))
+        errors.append(np.array([shift, turn, abs(model.body_mass[body] / mass - 1)]))
+    shift, turn, weight = np.max(errors, axis=0).tolist()
     strays = float(len(moving ^ declared) + len(fixed))
     return [
         Check("X5", "objects missing or undeclared in the file", strays, "1", 0.0, engine="mujoco"),
@@ -162,6 +163,7 @@ def _contacts(
         if -distance / limit > worst[0]:
             worst = (-distance / limit, -distance, limit, " and ".join(pair))
     warned = sum(int(warning.number) for warning in data.warning)
+    warned += int((~np.isfinite(data.contact.dist)).sum())  # no comparison above sees what is no number
     fix = "What touches must be judged together: this is a mistake of the program."
     return [
         Check(

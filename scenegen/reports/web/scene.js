@@ -64,7 +64,7 @@ const ScenePage = {
     Page.facts(Page.byId("facts"), [
       ["Verified", one ? "as one model" : "by components, then as a whole"],
       ["Engines", scene.engines.join(", ")],
-      ["Touching", one ? null : `${Page.number(scene.in_components)} objects in components, ${Page.number(scene.alone)} alone`],
+      ["Judged together", one ? null : `${Page.number(scene.in_components)} objects in components, ${Page.number(scene.alone)} alone`],
       ["On the spot", scene.sampled === null ? null : `${Page.number(scene.sampled)} objects and stacks verified where they stand too`],
       ["Stances", scene.stances === null ? null : `${Page.number(scene.stances)} verified rest poses and stacks on their support`],
       ["Furniture", `${Page.number(scene.furniture)} ${scene.furniture === 1 ? "piece" : "pieces"}`],
