@@ -19,7 +19,7 @@ from scenegen.assets.library import find_assets
 from scenegen.config import LargeSceneConfig, RunConfig
 from scenegen.errors import ConfigError
 from scenegen.large.capacity import BYTES_PER_HULL, BYTES_PER_PAIR
-from scenegen.large.options import ApartmentConfig, LargeLayoutConfig, PileConfig, ToteGridConfig
+from scenegen.large.options import ApartmentConfig, LargeLayoutConfig, MixConfig, PileConfig, ToteGridConfig
 
 CERTIFIED_SHARE = {"procedural": 0.96, "ssa": 0.7, "mixed": 0.85}
 """Share of the draws that is certified, by kind of generator: the others are drawn again [1]."""
@@ -90,7 +90,7 @@ def estimate_run(config: RunConfig) -> Estimate:
     cpu += sum(scene.objects * (_object_seconds(scene.options) + PUBLISH_SECONDS) for scene in large)
     cpu += min(asked + imported, max((scene.objects for scene in large), default=0)) * STANCE_SECONDS
     workers = 1 if config.executor.kind == "serial" else config.executor.workers or os.cpu_count() or 1
-    whole = [_model_bytes(scene.objects, scene.options.mix.most_hulls) for scene in large]
+    whole = [_model_bytes(scene.objects, scene.options.mix) for scene in large]
     memory = DRIVER_BYTES + max([workers * WORKER_BYTES, *(WORKER_BYTES + size for size in whole)])
     disk = (draws + imported) * ASSET_BYTES + placed * OBJECT_BYTES
     return Estimate(draws, placed, cpu, workers, memory, disk)
@@ -104,9 +104,10 @@ def _object_seconds(options: LargeLayoutConfig) -> float:
     return poured * POURED_SECONDS + (1 - poured) * STANDING_SECONDS
 
 
-def _model_bytes(objects: int, most_hulls: int | None) -> int:
+def _model_bytes(objects: int, mix: MixConfig) -> int:
     """Return the memory of a large scene as one model [byte]."""
-    return objects * min(HULLS, most_hulls or HULLS) * BYTES_PER_HULL + BYTES_PER_PAIR * objects**2
+    hulls = min(HULLS, mix.most_hulls or HULLS, mix.mean_hulls or HULLS)
+    return round(objects * hulls) * BYTES_PER_HULL + BYTES_PER_PAIR * objects**2
 
 
 def check_budget(estimate: Estimate, config: RunConfig, out: Path) -> None:
@@ -136,7 +137,7 @@ def check_budget(estimate: Estimate, config: RunConfig, out: Path) -> None:
         if not elsewhere and missing > free():
             raise ConfigError(
                 f"the run needs about {missing / 2**30:.1f} GiB of {what}, and {free() / 2**30:.1f} GiB are free; "
-                "free some, use fewer workers, or ask for fewer objects, or for assets of fewer hulls (mix.most_hulls)"
+                "free some, use fewer workers, or ask for fewer objects or hulls (mix.mean_hulls, mix.most_hulls)"
             )
 
 

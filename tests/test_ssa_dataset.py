@@ -130,6 +130,17 @@ def test_splits_are_disjoint_and_the_held_out_region_is_not_in_training(tmp_path
             assert within.all() if name == "held_out" else not within.any()
 
 
+def test_the_first_objects_of_each_family_are_taken(tmp_path):
+    make_dataset(SMALL, tmp_path)
+    whole = load_dataset(tmp_path, "train")
+    few = whole.first(2)
+    assert few.shard.family.tolist() == [0, 0, 1, 1]
+    rows = [int(np.flatnonzero(whole.shard.family == family)[number]) for family in (0, 1) for number in (0, 1)]
+    for one, (got, kept) in enumerate(zip(few.shard.extents, whole.shard.extents[rows], strict=True)):
+        assert (got == kept).all()
+        assert (few.nodes([one])[1] == whole.nodes([rows[one]])[1]).all()
+
+
 def test_thin_members_are_drawn_again_or_refused(tmp_path):
     with pytest.raises(DatasetError, match="none of 5 draws has walls of 2 voxels"):
         make_dataset(DatasetConfig(families=("plate",), per_family=1, attempts=5), tmp_path)

@@ -182,6 +182,8 @@ def test_a_phase_trained_in_another_folder_is_carried_over(data, whole, tmp_path
     assert steps == []
     made, expected = (load_tensors(folder / "model" / "model.json")[0] for folder in (tmp_path / "two", whole))
     assert all(torch.equal(made[name], value) for name, value in expected.items())
+    with pytest.raises(TrainingError, match="per_family is 0, expected >= 1"):
+        dataclasses.replace(CONFIG, per_family=0)
     with pytest.raises(TrainingError, match="no phase 'latents'; phases are structure, vae, denoiser"):
         train(CONFIG, data, tmp_path, lambda report: Wish.GO, only="latents")
 

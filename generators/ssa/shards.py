@@ -231,6 +231,11 @@ class Dataset:
         """Bounding boxes of the objects of each family [m]."""
         return {name: self.shard.extents[self.shard.family == i] for i, name in enumerate(self.families)}
 
+    def first(self, count: int) -> Dataset:
+        """Return the first objects of each family, at most as many as are asked for of each."""
+        rows = [np.flatnonzero(self.shard.family == family)[:count] for family in range(len(self.families))]
+        return Dataset(self.shard.take(np.sort(np.concatenate(rows))), self.index)
+
     def nodes(self, rows: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (sample, i, j, k) int32 (N, 4) and signed distance [voxel] float32 (N,) of some objects."""
         chosen = np.asarray(rows, dtype=np.int64)

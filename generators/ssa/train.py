@@ -149,6 +149,8 @@ def _train(
         )
     _check_encoder(config)
     model = _untrained(config, train_split)
+    if config.per_family is not None:
+        train_split = train_split.first(config.per_family)
     team = Team.joined()
     run = _Run(config, folder, device, train_split.index, TrainingLog(folder), team, as_is)
 
@@ -301,6 +303,8 @@ def identity_of(config: TrainConfig, index: Mapping[str, Any], phase: str) -> st
     """
     settings = asdict(config)
     shared = {name: settings[name] for name in ("preset", "seed", "precision", *config.needs(phase))}
+    if config.per_family is not None:
+        shared["per_family"] = config.per_family
     if phase != "vae":
         shared["attention"] = config.attention
     for name in config.needs(phase):

@@ -120,6 +120,9 @@ class TrainConfig:
     device: str = "cpu"
     """cpu or cuda; has no part in the identity of a run."""
     attention: Literal["ssa", "window", "full"] = "ssa"
+    per_family: int | None = None
+    """Objects of each family that are trained on, the first ones [1]; all of the data set when not given. Boxes and
+    materials that the model draws from are those of all."""
     vae: VaePhase = field(default_factory=VaePhase)
     structure: FlowPhase = field(default_factory=FlowPhase)
     denoiser: DenoiserPhase = field(default_factory=DenoiserPhase)
@@ -138,6 +141,8 @@ class TrainConfig:
             raise TrainingError(f"preset {self.preset!r} is none of {', '.join(PRESETS)}")
         if min(self.log_every, self.test_every) < 1 or self.seed < 0:
             raise TrainingError("log_every and test_every must be at least 1, and seed at least 0")
+        if self.per_family is not None and self.per_family < 1:
+            raise TrainingError(f"per_family is {self.per_family}, expected >= 1, or none for all objects")
 
     def needs(self, phase: str) -> tuple[str, ...]:
         """Return the phases whose settings decide the weights of a phase, itself the last."""

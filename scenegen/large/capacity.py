@@ -20,8 +20,13 @@ BYTES_PER_PAIR = 4
 """Two arrays of N (N - 1) / 2 integers of the broad phase [byte]."""
 
 
-def check_size(floor: FloorPlan, assets: Sequence[SceneAsset]) -> None:
+def check_size(floor: FloorPlan, assets: Sequence[SceneAsset], mean_hulls: float | None = None) -> None:
     """Refuse what MuJoCo or this machine cannot hold, before anything is computed.
+
+    Args:
+        floor: Where objects go.
+        assets: What is drawn.
+        mean_hulls: Budget of hulls an object, where there is one [1].
 
     Raises:
         SceneError: Too many bodies, or too little free memory for the model of the whole scene (says how much).
@@ -33,12 +38,13 @@ def check_size(floor: FloorPlan, assets: Sequence[SceneAsset]) -> None:
             "bodies that MuJoCo's broad phase can number; ask for fewer objects, or make several scenes"
         )
     hulls = float(np.mean([len(asset.model.root.hulls) for asset in assets]))
+    hulls = hulls if mean_hulls is None else min(hulls, mean_hulls)
     needed = int(BYTES_PER_HULL * hulls * floor.objects + BYTES_PER_PAIR * bodies**2)
     free = psutil.virtual_memory().available
     if needed > free:
         raise SceneError(
             f"{floor.objects} objects of {hulls:.0f} hulls need about {needed / 2**30:.1f} GiB to be loaded as one "
             f"model, and {free / 2**30:.1f} GiB are free; ask for at most "
-            f"{int(floor.objects * free / needed)}, choose assets of fewer hulls (mix.most_hulls), or take a larger "
-            "machine"
+            f"{int(floor.objects * free / needed)}, draw fewer hulls (mix.mean_hulls, mix.most_hulls), or take a "
+            "larger machine"
         )

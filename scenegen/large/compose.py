@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 
 from scenegen.errors import SceneError
 from scenegen.large.boards import choose_furniture
@@ -17,6 +18,7 @@ from scenegen.large.demand import measure_demand
 from scenegen.large.fill import Choice, Group, Member, fill_cell
 from scenegen.large.floor import FloorPlan, Job
 from scenegen.large.hold import HoldConfig
+from scenegen.large.hull_budget import Draw, favour_plain, find_exponent
 from scenegen.large.layouts import plan_floor
 from scenegen.large.near import BoxIndex, candidate_pairs, join
 from scenegen.large.options import BARE_FLOOR, LargeLayoutConfig, MixConfig
@@ -155,7 +157,7 @@ class _Composer:
         furniture = choose_furniture(self._assets, needs.furniture) if needs.furniture else ()
         demand = measure_demand(standing, poured, furniture, self.config.place.gap)
         floor = plan_floor(options, self.plan.objects, demand, packing=self.config.packing)
-        check_size(floor, [*standing, *poured, *furniture])
+        check_size(floor, [*standing, *poured, *furniture], mix.mean_hulls)
         carried = standing if furniture else ()
         self._hold = HoldConfig(
             self.root, floor.models, tuple(asset.folder for asset in poured), weigh_assets(poured, mix),
@@ -167,6 +169,8 @@ class _Composer:
         self._index = BoxIndex(np.array(boxes).reshape(-1, 2, 3))
         alone = self._stances(standing, mix) if standing else None
         upright = self._stances(furniture, needs.furniture, upright=True) if needs.furniture else None
+        if mix.mean_hulls is not None:
+            alone = self._within_budget(floor, alone, mix.mean_hulls)
         groups = self._fill(floor, alone, upright)
         held = self._begin(floor, groups)
         self._merge(held)
@@ -218,6 +222,29 @@ class _Composer:
         if not stances:
             raise SceneError(f"none of {len(standing)} assets holds still on {support}; see the notes of the run")
         return Choice(tuple(stances), np.array(weights))
+
+    def _within_budget(self, floor: FloorPlan, choice: Choice | None, mean_hulls: float) -> Choice | None:
+        """Weigh what is poured and carried, and what stands, so that the hulls of all objects keep to a budget."""
+        jobs, hold = [job for cell in floor.cells for job in cell.jobs], self._hold
+        poured, carried = self._hulls(hold.poured), self._hulls(hold.carried)
+        stances = self._hulls([stance.folder for stance in choice.stances] if choice else [])
+        draws = [
+            Draw(sum(job.poured for job in jobs), hold.poured_weights, poured),
+            Draw(sum(sum(job.loads) for job in jobs), hold.carried_weights, carried),
+        ]
+        if choice:
+            draws += choice.draws(sum(job.standing for job in jobs), sum(job.stacked for job in jobs), stances)
+        exponent = find_exponent([draw for draw in draws if draw.objects], mean_hulls)
+        self._hold = replace(
+            hold,
+            poured_weights=favour_plain(hold.poured_weights, poured, exponent),
+            carried_weights=favour_plain(hold.carried_weights, carried, exponent),
+        )
+        return choice and Choice(choice.stances, favour_plain(choice.weights, stances, exponent))
+
+    def _hulls(self, folders: Sequence[str]) -> Float64[np.ndarray, "A"]:
+        """Return the number of collision hulls of each asset."""
+        return np.array([len(read_asset(self.root, folder).model.root.hulls) for folder in folders], dtype=np.float64)
 
     def _fill(self, floor: FloorPlan, choice: Choice | None, furniture: Choice | None) -> list[Group]:
         """Return what stands in all cells; each cell draws from a generator of its own."""
