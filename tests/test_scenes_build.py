@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scene_assets import make_asset, plain_assets
 
 from physics import truth as solids
@@ -23,7 +25,7 @@ from scenegen.scenes.place import KeepOut, hull_points
 from scenegen.scenes.scene import Scene, SceneAsset, SceneObject
 from scenegen.scenes.settle import SettleConfig, settle
 from scenegen.scenes.supports import BinSize, Region, TableSize
-from scenegen.scenes.verify import SceneCheckConfig, failing_objects, verify_scene
+from scenegen.scenes.verify import SceneCheckConfig, _reach, failing_objects, verify_scene
 
 pytest.importorskip("pybullet")
 from physics.drop_pybullet import open_pybullet
@@ -193,6 +195,42 @@ def test_a_tipping_block_fails_s2_and_is_named(engine):
     checks = judge(engine, (block(), Pose.translation(0.2, 0, 0.025)), (block(), leaning))
     assert "S2" in failed(checks)
     assert failing_objects(checks) == {"thing_1"}
+
+
+def test_what_creeps_on_fails_s2_before_it_has_gone_too_far():
+    """A block on a slope creeps in MuJoCo at a steady rate: its friction is regularised."""
+    slope = 9.81 * np.array([np.sin(np.deg2rad(15)), 0, -np.cos(np.deg2rad(15))])
+
+    def drift(**fields):
+        config = SceneCheckConfig(drift_share=0.0, drift_floor=2.5e-5, **fields)
+        checks = judge("mujoco", (block(), Pose.translation(0, 0, 0.025)), config=config, gravity=tuple(slope))
+        return next(check for check in checks if (check.id, check.name) == ("S2", "drift"))
+
+    held, reckoned = drift(horizons={}), drift(horizons={"mujoco": 5.0})
+    waited = drift(horizons={}, hold_seconds=5.0)
+    assert held.verdict is Verdict.PASS
+    assert reckoned.verdict is waited.verdict is Verdict.FAIL
+    assert reckoned.value == pytest.approx(waited.value, rel=0.1)
+    assert "still for 5 s, going on after 2 s" in reckoned.fix
+
+
+@given(st.floats(1e-6, 1e-2), st.floats(0.0, 1e-3), st.integers(3, 40))
+def test_the_reach_of_a_path(speed, offset, looks):
+    seconds = np.arange(1, looks + 1) * 2.0 / looks
+    steady = offset + np.outer(seconds, [speed, 0.0, 0.0])
+    assert _reach(steady, 2.0, 5.0) == pytest.approx(np.linalg.norm([offset + 5 * speed, offset, offset]))
+    gone_and_back = np.outer(np.sin(np.pi * seconds / 2.0), [speed, 0.0, 0.0])
+    assert _reach(gone_and_back, 2.0, 2.0) == pytest.approx(np.abs(gone_and_back).max())
+
+
+@pytest.mark.parametrize("engine", OPEN)
+def test_every_pair_that_overlaps_is_named(engine):
+    pairs = [(block(), Pose.translation(x, y, 0.025)) for y in (0.0, 0.3) for x in (0.0, 0.045)]
+    overlaps = [check for check in judge(engine, *pairs) if check.id == "S1"]
+    assert {check.verdict for check in overlaps} == {Verdict.FAIL}
+    assert {check.body for check in overlaps} in (
+        {"thing_0 and thing_1", "thing_2 and thing_3"}, {"thing_1 and thing_0", "thing_3 and thing_2"},
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("engine", OPEN)

@@ -11,8 +11,9 @@ from jaxtyping import Float64
 from physics.check import Check
 from physics.drop_mujoco import open_mujoco
 from physics.drop_pybullet import open_pybullet
+from physics.engine import Placement
 from physics.errors import EngineError
-from physics.materials import find_material
+from physics.materials import Material, find_material
 from scenegen.errors import SceneError
 from scenegen.large.carry import Load, Pool, find_fallen, put_on
 from scenegen.large.fill import Member
@@ -26,7 +27,7 @@ from scenegen.provenance import item_rng
 from scenegen.scenes.scene import SceneObject, make_world
 from scenegen.scenes.settle import settle
 from scenegen.scenes.supports import Region
-from scenegen.scenes.verify import failing_objects
+from scenegen.scenes.verify import check_overlap, failing_objects
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +58,11 @@ class ComponentRequest:
     def layered(self) -> bool:
         """Whether it is a heap: it is given longer to come to rest, and what is wedged in it is taken out at once."""
         return self.heap or (self.pour is not None and self.pour.layered)
+
+    @property
+    def replaces(self) -> bool:
+        """Whether what is wedged is taken out at once: others can take its place, or it is one of many."""
+        return self.draws or self.layered
 
     @property
     def draws(self) -> bool:
@@ -179,7 +185,7 @@ def _hold_still(
         if evidence is None:
             return rested, reasons, None
         wedged = failing_objects([check for check in evidence.refused if check.id == "S1"]) & reasons.keys()
-        if request.layered and wedged:  # what is this deep at rest is wedged: no waiting frees it
+        if request.replaces and wedged:  # what is this deep at rest is wedged: no waiting frees it
             return rested, {name: reasons[name] for name in sorted(wedged)}, None
         objects = later
     return objects, reasons, None
@@ -198,38 +204,62 @@ def _judge(
     ground = find_material(config.ground)
     try:
         if request.relax:
-            # PyBullet lets heaps slip for longer than MuJoCo does, and rests them otherwise by some 1 mm: a heap is
-            # taken from the one towards the other.
-            calm = [(open_pybullet, config.creep), (open_mujoco, config.towards)] if request.layered else []
-            lost: dict[str, str] = {}
-            for open_engine, still in calm or [(open_mujoco, config.relax)]:
-                engine = open_engine(make_world(furniture, objects, ground))
-                try:
-                    end = settle(engine, objects, (_whole(request.box),), still)
-                finally:
-                    engine.close()
-                if request.layered:  # whether it moves too much is for the verification to say, object by object
-                    end = replace(end, lost={name: why for name, why in end.lost.items() if name not in end.restless})
-                objects, lost = at_rest(objects, end, request.pour)
-                if lost:
-                    break
+            objects, lost = _relax(request, objects, furniture, ground, config)
             lost |= find_fallen(request.loads, objects)
             if lost:
                 return objects, objects, lost, None
-        world = make_world(furniture, objects, ground)
-        witness = verify_in_both(world, objects, config.checks)
+        witness = verify_in_both(make_world(furniture, objects, ground), objects, config.checks)
     except EngineError as error:  # the state is no longer a number
         return objects, objects, {one.name: str(error) for one in objects}, None
     bad, state = witness.refused, witness.state
-    failing = failing_objects(bad) & {one.name for one in objects}
-    if bad and not failing:  # a check of the whole: nobody can be named, so that all are
-        failing = {one.name for one in objects}
-    reasons = {
-        name: "; ".join(check.describe() for check in bad if name in check.body.split(" and ") or not check.body)
-        for name in sorted(failing)
-    }
+    names = {one.name for one in objects}
+    if bad and not failing_objects(bad) & names:  # a check of the whole: nobody can be named, so that all are
+        reasons = dict.fromkeys(sorted(names), "; ".join(check.describe() for check in bad))
+    else:
+        reasons = _reasons(bad, names)
     later = [one.at(state.pose(one.name)) for one in objects] if np.isfinite(state.positions).all() else objects
     return objects, later, reasons, witness
+
+
+def _relax(
+    request: ComponentRequest,
+    objects: list[SceneObject],
+    furniture: Sequence[Placement],
+    ground: Material,
+    config: HoldConfig,
+) -> tuple[list[SceneObject], dict[str, str]]:
+    """Let objects come to rest among all furniture; return them, and those that do not or lie wedged, and why.
+
+    What the engine of the settling already shows to overlap too deeply is taken out before both engines are asked.
+    """
+    # PyBullet lets heaps slip for longer than MuJoCo does, and rests them otherwise by some 1 mm: a heap is taken from
+    # the one towards the other.
+    calm = [(open_pybullet, config.creep), (open_mujoco, config.towards)] if request.layered else []
+    overlaps: list[Check] = []
+    for open_engine, still in calm or [(open_mujoco, config.relax)]:
+        world = make_world(furniture, objects, ground)
+        engine = open_engine(world)
+        try:
+            end = settle(engine, objects, (_whole(request.box),), still)
+            if request.replaces and open_engine is open_mujoco:
+                overlaps = check_overlap(engine.contacts(), world, engine.name, config.checks)
+        finally:
+            engine.close()
+        if request.layered:  # whether it moves too much is for the verification to say, object by object
+            end = replace(end, lost={name: why for name, why in end.lost.items() if name not in end.restless})
+        objects, lost = at_rest(objects, end, request.pour)
+        if lost:
+            return objects, lost
+    return objects, _reasons([one for one in overlaps if one.verdict != "PASS"], {one.name for one in objects})
+
+
+def _reasons(refused: Sequence[Check], names: Collection[str]) -> dict[str, str]:
+    """Return what is said against each object that refused checks name, or that are of the whole."""
+    failing = failing_objects(refused) & set(names)
+    return {
+        name: "; ".join(check.describe() for check in refused if name in check.body.split(" and ") or not check.body)
+        for name in sorted(failing)
+    }
 
 
 def _whole(box: np.ndarray) -> Region:

@@ -9,7 +9,7 @@ What is found here is a proposal. Whether it rests is judged elsewhere, from the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -48,7 +48,7 @@ class HeapConfig:
     """Longest time of one layer [s]; what then still moves is free while the next one falls."""
     rest: SettleConfig = field(
         default_factory=lambda: SettleConfig(
-            longest=0.14, quiet_speed=5e-3, quiet_spin=0.1, quiet_time=0.1, sample_time=0.02
+            longest=0.14, quiet_speed=5e-3, quiet_spin=0.1, rim=True, quiet_time=0.1, sample_time=0.02
         )
     )
     """When all count as at rest, all of them free; and how long they are let go before what still moves is calmed."""
@@ -180,7 +180,8 @@ def come_to_rest(
         EngineError: The state is no longer a number.
     """
     ordered = order_along(poured, region)
-    names = [one.name for one in ordered]
+    radii = {one.name: one.asset.model.root.size / 2 for one in ordered}
+    names = list(radii)
     engine = open_held(make_world([container], ordered, ground))
     try:
         end = settle(engine, ordered, (region,), config.rest)
@@ -188,7 +189,7 @@ def come_to_rest(
         for _ in range(config.releases):
             if not end.restless:
                 break
-            rattling = _calm(engine, end.restless, names, config)
+            rattling = _calm(engine, end.restless, radii, config)
             if rattling:
                 break  # to be taken out: without it the heap lies otherwise
             engine.arrange(free=names, held=())
@@ -203,7 +204,7 @@ def come_to_rest(
         engine.close()
 
 
-def _calm(engine: HeldMujoco, restless: Collection[str], names: Sequence[str], config: HeapConfig) -> set[str]:
+def _calm(engine: HeldMujoco, restless: Collection[str], radii: Mapping[str, float], config: HeapConfig) -> set[str]:
     """Let what moves, and what touches it, be free until it lies, all else held; return what never does.
 
     What was only just set in motion when the time was up is not meant.
@@ -212,10 +213,13 @@ def _calm(engine: HeldMujoco, restless: Collection[str], names: Sequence[str], c
     seen: Counter[str] = Counter()
     free = moving | engine.touching(moving)
     while spent < config.calm and quiet < config.calm_quiet:
-        engine.arrange(free=free, held=[name for name in names if name not in free])
+        engine.arrange(free=free, held=[name for name in radii if name not in free])
         engine.step(_steps(engine, config.look))
         spent += config.look
-        moving = _faster(engine, sorted(free), config.rest.quiet_speed, config.rest.quiet_spin)
+        awake = sorted(free)
+        speed, spin = _speeds(engine, awake)
+        moves = config.rest.moving(speed, spin, np.array([radii[name] for name in awake]))
+        moving = set(np.array(awake)[moves].tolist())
         seen.update(moving)
         if moving:
             free, quiet = moving | engine.touching(moving), 0.0
@@ -224,8 +228,8 @@ def _calm(engine: HeldMujoco, restless: Collection[str], names: Sequence[str], c
     return {name for name in moving if seen[name] * config.look >= config.rattle * config.calm}
 
 
-def _faster(engine: HeldMujoco, names: Sequence[str], speed: float, spin: float) -> set[str]:
-    """Return which bodies move or turn faster.
+def _speeds(engine: HeldMujoco, names: Sequence[str]) -> tuple[Float64[np.ndarray, "N"], Float64[np.ndarray, "N"]]:
+    """Return the speed [m/s] and angular velocity [rad/s] of bodies.
 
     Raises:
         EngineError: The state is no longer a number.
@@ -233,7 +237,7 @@ def _faster(engine: HeldMujoco, names: Sequence[str], speed: float, spin: float)
     speeds = engine.speeds(names)
     if not np.isfinite(speeds).all():
         raise EngineError(f"the heap burst at {engine.time:.3g} s")
-    return set(np.array(names)[(speeds > [speed, spin]).any(axis=1)].tolist())
+    return speeds[:, 0], speeds[:, 1]
 
 
 def order_along(objects: Sequence[SceneObject], region: Region) -> list[SceneObject]:
@@ -322,7 +326,8 @@ def _fall(engine: HeldMujoco, free: Sequence[str], config: HeapConfig) -> set[st
     while spent < config.fall and quiet < 2:
         engine.step(_steps(engine, config.look))
         spent += config.look
-        moving = _faster(engine, free, config.fallen_speed, config.fallen_spin)
+        speed, spin = _speeds(engine, free)
+        moving = set(np.array(free)[(speed > config.fallen_speed) | (spin > config.fallen_spin)].tolist())
         quiet = 0 if moving else quiet + 1
     return moving
 

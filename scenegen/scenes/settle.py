@@ -24,12 +24,26 @@ class SettleConfig:
     """Largest speed at rest [m/s]."""
     quiet_spin: float = 0.05
     """Largest angular velocity at rest [rad/s]."""
+    rim: bool = False
+    """Whether what turns faster is at rest too where its rim is no faster than `quiet_speed`: a nut of 2 cm that turns
+    at 0.1 rad/s moves by 1 mm/s there."""
     quiet_time: float = 0.5
     """How long all must stay quiet [s]."""
     sample_time: float = 0.05
     """Time between two looks at the state [s]."""
     sink: float = 0.02
     """How far below its region's surface an object's centre may lie before it counts as fallen off [m]."""
+
+    def moving(self, speed: np.ndarray, spin: np.ndarray, radii: np.ndarray) -> np.ndarray:
+        """Return which bodies are not at rest, those among them whose speed is no number.
+
+        Args:
+            speed: Of each centre of mass [m/s].
+            spin: Angular velocity of each [rad/s].
+            radii: Half of the largest extent of each [m].
+        """
+        limit = np.maximum(self.quiet_spin, self.quiet_speed / radii) if self.rim else self.quiet_spin
+        return ~((speed <= self.quiet_speed) & (spin <= limit))
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +83,12 @@ def settle(
     needed = max(round(config.quiet_time / (stride * engine.timestep)), 1)
     begin = engine.state().time
     state = engine.state()
+    radii = _radii(objects, state.names)
     quiet = np.zeros(len(state.names), dtype=int)  # looks since each object moved
     while state.time - begin < config.longest and (quiet < needed).any():
         engine.step(stride)
         state = engine.state()
-        quiet = np.where(_moving(state, config), 0, quiet + 1)
+        quiet = np.where(_moving(state, radii, config), 0, quiet + 1)
     lost: dict[str, str] = {}
     restless: set[str] = set()
     poses = {}
@@ -95,11 +110,16 @@ def settle(
     return Settled(poses, lost, float(state.time - begin), engine.health(), frozenset(restless))
 
 
-def _moving(state: State, config: SettleConfig) -> np.ndarray:
+def _radii(objects: Sequence[SceneObject], names: Sequence[str]) -> np.ndarray:
+    """Return half the largest extent of each object [m]."""
+    half = {one.name: one.asset.model.root.size / 2 for one in objects}
+    return np.array([half[name] for name in names])
+
+
+def _moving(state: State, radii: np.ndarray, config: SettleConfig) -> np.ndarray:
     speed = np.linalg.norm(state.linear_velocities, axis=1)
     spin = np.linalg.norm(state.angular_velocities, axis=1)
-    # Negated, so that a NaN counts as moving.
-    return ~((speed <= config.quiet_speed) & (spin <= config.quiet_spin))
+    return config.moving(speed, spin, radii)
 
 
 def _inside(com: np.ndarray, region: Region, config: SettleConfig) -> bool:
