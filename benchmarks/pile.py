@@ -102,13 +102,13 @@ def race(arguments: argparse.Namespace, out: Path) -> bool:
         return False
     start = _above(objects, job.region, config, np.random.default_rng(arguments.seed))
     world = make_world([container], start, find_material(config.ground))
-    radii = {one.name: one.asset.model.root.size / 2 for one in start}
+    half_sizes = {one.name: one.half_size for one in start}
     good = True
     for name, opener, times in (
         ("MuJoCo", lambda w: open_mujoco(w, config=HEAP), MUJOCO_TIMES),
         ("PyBullet", lambda w: open_pybullet(w, config=PybulletConfig(1 / 240, 0.1)), PYBULLET_TIMES),
     ):
-        naive = run_naive(world, radii, opener, config.heap.rest, SPARE * times * spent.cpu)
+        naive = run_naive(world, half_sizes, opener, config.heap.rest, SPARE * times * spent.cpu)
         factor = naive.cpu / spent.cpu
         good &= factor >= times
         print(
@@ -121,13 +121,13 @@ def race(arguments: argparse.Namespace, out: Path) -> bool:
 
 
 def run_naive(
-    world: World, radii: dict[str, float], opener: Callable[[World], Engine], config: SettleConfig, limit: float
+    world: World, half_sizes: dict[str, float], opener: Callable[[World], Engine], config: SettleConfig, limit: float
 ) -> Spent:
     """Step one model of everything until it is still, or for `limit` seconds of processor time.
 
     Args:
         world: The pit, and all objects above it.
-        radii: Half of the largest extent of each object [m].
+        half_sizes: Half of the largest extent of each object [m].
         opener: Loads it into an engine.
         config: When objects are still.
         limit: Processor time [s].
@@ -143,7 +143,9 @@ def run_naive(
             speed = np.linalg.norm(state.linear_velocities, axis=1)
             spin = np.linalg.norm(state.angular_velocities, axis=1)
             quiet = (
-                0 if config.moving(speed, spin, np.array([radii[name] for name in state.names])).any() else quiet + 1
+                0
+                if config.moving(speed, spin, np.array([half_sizes[name] for name in state.names])).any()
+                else quiet + 1
             )
         simulated = float(engine.state().time)
     finally:

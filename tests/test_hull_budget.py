@@ -8,11 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from large_scene import SMALL_WAREHOUSE, compose, require, write_assets
+from scene_assets import bench
 
+from physics.pose import Pose
+from scenegen.assets.package import asset_folder, publish_asset, stage_asset
 from scenegen.errors import SceneError
-from scenegen.large.hull_budget import Draw, favour_plain, find_exponent
-from scenegen.large.options import MixConfig, ShareConfig
+from scenegen.large.fill import Choice
+from scenegen.large.hull_budget import Draw, expected_hulls, favour_plain, find_exponent
+from scenegen.large.options import ApartmentConfig, MixConfig, ShareConfig, ToteGridConfig
 from scenegen.large.pool import read_asset
+from scenegen.large.stances import Stance
+from scenegen.pipeline.stage import Rejection
 
 ASSETS = st.lists(st.tuples(st.floats(0.1, 10.0), st.integers(1, 100)), min_size=1, max_size=12)
 DRAWS = st.lists(st.tuples(st.integers(1, 1000), ASSETS), min_size=1, max_size=4)
@@ -51,8 +57,49 @@ def test_probabilities_follow_the_power_law(assets, exponent):
 
 def test_a_budget_below_the_plainest_is_refused():
     draws = draws_of([(10, [(1.0, 20), (1.0, 30)])])
-    with pytest.raises(SceneError, match=r"mean_hulls is 12.*20\.\d hulls on average even where the plainest"):
+    with pytest.raises(SceneError, match=r"mix\.mean_hulls is 12, but objects have 20\.\d hulls on average even"):
         find_exponent(draws, 12.0)
+
+
+def test_equal_hulls_within_the_budget_need_no_weights():
+    draws = draws_of([(7, [(0.3, 67), (0.1, 67), (1.7, 67)]), (3, [(0.9, 67)])])
+    assert find_exponent(draws, 67.0) == 0.0
+
+
+def test_draws_of_stacks_count_objects_by_height():
+    """Heights of stacks are equally likely, so that 3 of 5 objects in them are in stacks of three."""
+    stances = tuple(
+        Stance("f", (Pose.identity(),) * copies, np.zeros((3, 2)), 0.1, (0.0,) * copies, 0, ())
+        for copies in (1, 2, 2, 3)
+    )
+    choice = Choice(stances, np.array([0.4, 0.3, 0.2, 0.1]))
+    draws = choice.draws(50, 100, np.array([1.0, 2.0, 4.0, 8.0]))
+    assert [draw.objects for draw in draws] == pytest.approx([50, 40, 60])
+    assert expected_hulls(draws, 0.0) == pytest.approx((50 * 1 + 40 * (0.6 * 2 + 0.4 * 4) + 60 * 8) / 150)
+    assert choice.plainer(np.array([1.0, 2.0, 4.0, 8.0]), 1.0).weights == pytest.approx(
+        np.array([0.4, 0.15, 0.05, 0.0125]) / 0.6125
+    )
+
+
+@pytest.mark.parametrize(
+    ("layout", "options"),
+    [("tote_grid", ToteGridConfig(bin=SMALL_WAREHOUSE.bin, objects_per_bin=5)), ("apartment", ApartmentConfig())],
+)
+def test_a_budget_that_no_asset_keeps_is_refused_before_anything_is_settled(tmp_path, layout, options):
+    known = write_assets(tmp_path)
+    folders = [folder for folder in known if len(read_asset(str(tmp_path), folder).model.root.hulls) > 1]
+    mix = dataclasses.replace(options.mix, mean_hulls=1.0)
+
+    def never(*_, **__):
+        raise AssertionError("a stage was run")
+
+    if layout == "apartment":
+        publish_asset(stage_asset(bench(), tmp_path), asset_folder(tmp_path, bench().asset_id))
+        folders.append(asset_folder(tmp_path, bench().asset_id).relative_to(tmp_path).as_posix())
+    refused = compose(
+        tmp_path, folders, 10, options=dataclasses.replace(options, mix=mix), layout=layout, execute=never
+    )
+    assert isinstance(refused, Rejection) and "mix.mean_hulls is 1, but" in refused.message
 
 
 def test_a_scene_keeps_to_its_budget(tmp_path):

@@ -43,6 +43,7 @@ from scenegen.scenes.publish import PublishedScene
 from scenegen.scenes.verify import SceneCheckConfig
 
 DEMAND = Demand(0.03, 0.0015, 0.6)
+BRIEF = SceneCheckConfig(hold_seconds=0.3, mujoco_horizon=0.0)
 LAYOUTS = {
     "warehouse": WarehouseConfig(),
     "tote_grid": ToteGridConfig(),
@@ -327,7 +328,9 @@ def test_another_seed_gives_another_scene(root, folders):
 
 @pytest.mark.parametrize("converged", [True, False])
 def test_components_move_like_one_model_of_the_whole(scene, root, converged):
-    found = measure_exactness(scene, str(root), SceneCheckConfig(hold_seconds=0.3), converged=converged)
+    found = measure_exactness(
+        scene, str(root), SceneCheckConfig(hold_seconds=0.3, mujoco_horizon=0.0), converged=converged
+    )
     assert found.exact, found
     assert found.objects == 30 and found.components < 30
 
@@ -337,7 +340,7 @@ def test_the_comparison_sees_a_missing_neighbour(scene, root):
     from dataclasses import replace
 
     torn = replace(scene, components=("",) * len(scene.members))
-    found = measure_exactness(torn, str(root), SceneCheckConfig(hold_seconds=0.3), converged=False)
+    found = measure_exactness(torn, str(root), BRIEF, converged=False)
     assert not found.exact, found
 
 

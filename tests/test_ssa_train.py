@@ -93,6 +93,18 @@ def test_a_run_stopped_after_each_step_ends_with_the_same_bytes(data, whole, tmp
     assert digests(tmp_path) == digests(whole)
 
 
+def test_the_first_objects_alone_are_another_training(data, whole, tmp_path):
+    few = dataclasses.replace(CONFIG, per_family=1)
+    index = load_dataset(data, "train").index
+    assert all(identity_of(few, index, name) != identity_of(CONFIG, index, name) for name in PHASES)
+    assert train(few, data, tmp_path, lambda report: Wish.GO).finished
+    objects = [json.loads((run / "model" / "model.json").read_text())["card"]["objects"] for run in (tmp_path, whole)]
+    assert objects[0] == 1 < objects[1]
+    assert (load_model(tmp_path / "model").boxes["hammer"] == load_model(whole / "model").boxes["hammer"]).all()
+    with pytest.raises(TrainingError, match="per_family is 0, expected >= 1"):
+        dataclasses.replace(CONFIG, per_family=0)
+
+
 def test_phases_that_were_begun_are_taken_as_they_are_and_the_card_says_so(data, whole, tmp_path):
     assert not train(CONFIG, data, tmp_path, lambda report: Wish.STOP).finished
     assert train(CONFIG, data, tmp_path, lambda report: Wish.GO, as_is=True).finished
@@ -182,8 +194,6 @@ def test_a_phase_trained_in_another_folder_is_carried_over(data, whole, tmp_path
     assert steps == []
     made, expected = (load_tensors(folder / "model" / "model.json")[0] for folder in (tmp_path / "two", whole))
     assert all(torch.equal(made[name], value) for name, value in expected.items())
-    with pytest.raises(TrainingError, match="per_family is 0, expected >= 1"):
-        dataclasses.replace(CONFIG, per_family=0)
     with pytest.raises(TrainingError, match="no phase 'latents'; phases are structure, vae, denoiser"):
         train(CONFIG, data, tmp_path, lambda report: Wish.GO, only="latents")
 

@@ -20,13 +20,19 @@ BYTES_PER_PAIR = 4
 """Two arrays of N (N - 1) / 2 integers of the broad phase [byte]."""
 
 
-def check_size(floor: FloorPlan, assets: Sequence[SceneAsset], mean_hulls: float | None = None) -> None:
+def check_size(
+    floor: FloorPlan,
+    assets: Sequence[SceneAsset],
+    furniture: Sequence[SceneAsset] = (),
+    mean_hulls: float | None = None,
+) -> None:
     """Refuse what MuJoCo or this machine cannot hold, before anything is computed.
 
     Args:
         floor: Where objects go.
-        assets: What is drawn.
-        mean_hulls: Budget of hulls an object, where there is one [1].
+        assets: What is drawn to stand, be carried, or be poured.
+        furniture: What is drawn to carry objects, where the layout has assets for that.
+        mean_hulls: Budget of hulls an object other than furniture, where there is one [1].
 
     Raises:
         SceneError: Too many bodies, or too little free memory for the model of the whole scene (says how much).
@@ -37,8 +43,9 @@ def check_size(floor: FloorPlan, assets: Sequence[SceneAsset], mean_hulls: float
             f"{floor.objects} objects and {len(floor.fixtures)} pieces of furniture are more than the {MOST_BODIES} "
             "bodies that MuJoCo's broad phase can number; ask for fewer objects, or make several scenes"
         )
-    hulls = float(np.mean([len(asset.model.root.hulls) for asset in assets]))
-    hulls = hulls if mean_hulls is None else min(hulls, mean_hulls)
+    pieces = sum(len(job.loads) for cell in floor.cells for job in cell.jobs)
+    hulls = min(_mean_hulls(assets), mean_hulls or np.inf)
+    hulls += (_mean_hulls(furniture) - hulls) * pieces / max(floor.objects, 1) if furniture else 0.0
     needed = int(BYTES_PER_HULL * hulls * floor.objects + BYTES_PER_PAIR * bodies**2)
     free = psutil.virtual_memory().available
     if needed > free:
@@ -48,3 +55,7 @@ def check_size(floor: FloorPlan, assets: Sequence[SceneAsset], mean_hulls: float
             f"{int(floor.objects * free / needed)}, draw fewer hulls (mix.mean_hulls, mix.most_hulls), or take a "
             "larger machine"
         )
+
+
+def _mean_hulls(assets: Sequence[SceneAsset]) -> float:
+    return float(np.mean([len(asset.model.root.hulls) for asset in assets]))

@@ -60,8 +60,8 @@ class ComponentRequest:
         return self.heap or (self.pour is not None and self.pour.layered)
 
     @property
-    def replaces(self) -> bool:
-        """Whether what is wedged is taken out at once: others can take its place, or it is one of many."""
+    def drops_wedged(self) -> bool:
+        """Whether what is wedged is given up at once: others can take its place, or a heap would be waited for."""
         return self.draws or self.layered
 
     @property
@@ -185,7 +185,7 @@ def _hold_still(
         if evidence is None:
             return rested, reasons, None
         wedged = failing_objects([check for check in evidence.refused if check.id == "S1"]) & reasons.keys()
-        if request.replaces and wedged:  # what is this deep at rest is wedged: no waiting frees it
+        if request.drops_wedged and wedged:  # what is this deep at rest is wedged: no waiting frees it
             return rested, {name: reasons[name] for name in sorted(wedged)}, None
         objects = later
     return objects, reasons, None
@@ -212,11 +212,9 @@ def _judge(
     except EngineError as error:  # the state is no longer a number
         return objects, objects, {one.name: str(error) for one in objects}, None
     bad, state = witness.refused, witness.state
-    names = {one.name for one in objects}
-    if bad and not failing_objects(bad) & names:  # a check of the whole: nobody can be named, so that all are
-        reasons = dict.fromkeys(sorted(names), "; ".join(check.describe() for check in bad))
-    else:
-        reasons = _reasons(bad, names)
+    reasons = _reasons(bad, objects, request)
+    if bad and not reasons:  # a check of the whole: nobody can be named, so that all are
+        reasons = dict.fromkeys(sorted(one.name for one in objects), "; ".join(check.describe() for check in bad))
     later = [one.at(state.pose(one.name)) for one in objects] if np.isfinite(state.positions).all() else objects
     return objects, later, reasons, witness
 
@@ -228,20 +226,22 @@ def _relax(
     ground: Material,
     config: HoldConfig,
 ) -> tuple[list[SceneObject], dict[str, str]]:
-    """Let objects come to rest among all furniture; return them, and those that do not or lie wedged, and why.
+    """Let objects come to rest among all furniture; return them, and why some cannot stay.
 
-    What the engine of the settling already shows to overlap too deeply is taken out before both engines are asked.
+    Two that are seen here to overlap too deeply need not be shown to both engines. A state that is no number says
+    nothing here: the verification refuses it.
     """
     # PyBullet lets heaps slip for longer than MuJoCo does, and rests them otherwise by some 1 mm: a heap is taken from
     # the one towards the other.
     calm = [(open_pybullet, config.creep), (open_mujoco, config.towards)] if request.layered else []
     overlaps: list[Check] = []
+    lost: dict[str, str] = {}
     for open_engine, still in calm or [(open_mujoco, config.relax)]:
         world = make_world(furniture, objects, ground)
         engine = open_engine(world)
         try:
             end = settle(engine, objects, (_whole(request.box),), still)
-            if request.replaces and open_engine is open_mujoco:
+            if request.drops_wedged and engine.name == "mujoco":
                 overlaps = check_overlap(engine.contacts(), world, engine.name, config.checks)
         finally:
             engine.close()
@@ -249,17 +249,25 @@ def _relax(
             end = replace(end, lost={name: why for name, why in end.lost.items() if name not in end.restless})
         objects, lost = at_rest(objects, end, request.pour)
         if lost:
-            return objects, lost
-    return objects, _reasons([one for one in overlaps if one.verdict != "PASS"], {one.name for one in objects})
+            break
+    return objects, lost | _reasons([one for one in overlaps if one.verdict != "PASS"], objects, request)
 
 
-def _reasons(refused: Sequence[Check], names: Collection[str]) -> dict[str, str]:
-    """Return what is said against each object that refused checks name, or that are of the whole."""
-    failing = failing_objects(refused) & set(names)
-    return {
-        name: "; ".join(check.describe() for check in refused if name in check.body.split(" and ") or not check.body)
-        for name in sorted(failing)
-    }
+def _reasons(refused: Sequence[Check], objects: Sequence[SceneObject], request: ComponentRequest) -> dict[str, str]:
+    """Return what refused checks say against each object that they name, and what checks of the whole say besides.
+
+    Of a piece of furniture and what overlaps it, the latter is meant: it can be put elsewhere.
+    """
+    names, carriers = {one.name for one in objects}, {load.carrier for load in request.loads}
+    against: dict[str, list[str]] = {}
+    for check in refused:
+        named = failing_objects([check]) & names
+        if check.id == "S1":
+            named = named - carriers or named
+        for name in named:
+            against.setdefault(name, []).append(check.describe())
+    whole = [check.describe() for check in refused if not check.body]
+    return {name: "; ".join([*against[name], *whole]) for name in sorted(against)}
 
 
 def _whole(box: np.ndarray) -> Region:

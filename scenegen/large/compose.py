@@ -18,7 +18,7 @@ from scenegen.large.demand import measure_demand
 from scenegen.large.fill import Choice, Group, Member, fill_cell
 from scenegen.large.floor import FloorPlan, Job
 from scenegen.large.hold import HoldConfig
-from scenegen.large.hull_budget import Draw, favour_plain, find_exponent
+from scenegen.large.hull_budget import Draw, expected_hulls, favour_plain, find_exponent
 from scenegen.large.layouts import plan_floor
 from scenegen.large.near import BoxIndex, candidate_pairs, join
 from scenegen.large.options import BARE_FLOOR, LargeLayoutConfig, MixConfig
@@ -157,7 +157,7 @@ class _Composer:
         furniture = choose_furniture(self._assets, needs.furniture) if needs.furniture else ()
         demand = measure_demand(standing, poured, furniture, self.config.place.gap)
         floor = plan_floor(options, self.plan.objects, demand, packing=self.config.packing)
-        check_size(floor, [*standing, *poured, *furniture], mix.mean_hulls)
+        check_size(floor, [*standing, *poured], furniture, mix.mean_hulls)
         carried = standing if furniture else ()
         self._hold = HoldConfig(
             self.root, floor.models, tuple(asset.folder for asset in poured), weigh_assets(poured, mix),
@@ -167,10 +167,16 @@ class _Composer:
         self._fixtures = floor.fixtures
         boxes = [one.bounds(floor.models) for one in self._fixtures]
         self._index = BoxIndex(np.array(boxes).reshape(-1, 2, 3))
+        if mix.mean_hulls is not None:  # stances take minutes, and the assets alone tell of most budgets too small
+            find_exponent([*self._drawn(floor), self._standing_draw(floor, standing)], mix.mean_hulls)
         alone = self._stances(standing, mix) if standing else None
         upright = self._stances(furniture, needs.furniture, upright=True) if needs.furniture else None
         if mix.mean_hulls is not None:
             alone = self._within_budget(floor, alone, mix.mean_hulls)
+        if upright and needs.furniture and needs.furniture.mean_hulls is not None:
+            hulls = self._hulls([stance.folder for stance in upright.stances])
+            draws, option = upright.draws(1, 0, hulls), "options.furniture.mean_hulls"
+            upright = upright.plainer(hulls, find_exponent(draws, needs.furniture.mean_hulls, option))
         groups = self._fill(floor, alone, upright)
         held = self._begin(floor, groups)
         self._merge(held)
@@ -223,24 +229,37 @@ class _Composer:
             raise SceneError(f"none of {len(standing)} assets holds still on {support}; see the notes of the run")
         return Choice(tuple(stances), np.array(weights))
 
+    # ---- hulls ------------------------------------------------------------------------------------------------
+
     def _within_budget(self, floor: FloorPlan, choice: Choice | None, mean_hulls: float) -> Choice | None:
         """Weigh what is poured and carried, and what stands, so that the hulls of all objects keep to a budget."""
-        jobs, hold = [job for cell in floor.cells for job in cell.jobs], self._hold
-        poured, carried = self._hulls(hold.poured), self._hulls(hold.carried)
+        draws = self._drawn(floor)
         stances = self._hulls([stance.folder for stance in choice.stances] if choice else [])
-        draws = [
-            Draw(sum(job.poured for job in jobs), hold.poured_weights, poured),
-            Draw(sum(sum(job.loads) for job in jobs), hold.carried_weights, carried),
-        ]
         if choice:
+            jobs = [job for cell in floor.cells for job in cell.jobs]
             draws += choice.draws(sum(job.standing for job in jobs), sum(job.stacked for job in jobs), stances)
-        exponent = find_exponent([draw for draw in draws if draw.objects], mean_hulls)
-        self._hold = replace(
-            hold,
-            poured_weights=favour_plain(hold.poured_weights, poured, exponent),
-            carried_weights=favour_plain(hold.carried_weights, carried, exponent),
+        exponent = find_exponent(draws, mean_hulls)
+        self._observer.noted(
+            f"{self.plan.name}: assets are drawn by the number of their hulls to the power of -{exponent:.2f}, "
+            f"{expected_hulls(draws, exponent):.1f} hulls an object are expected"
         )
-        return choice and Choice(choice.stances, favour_plain(choice.weights, stances, exponent))
+        poured, carried = (favour_plain(draw.weights, draw.hulls, exponent) for draw in draws[:2])
+        self._hold = replace(self._hold, poured_weights=poured, carried_weights=carried)
+        return choice and choice.plainer(stances, exponent)
+
+    def _drawn(self, floor: FloorPlan) -> list[Draw]:
+        """Return what is poured and what is carried."""
+        jobs, hold = [job for cell in floor.cells for job in cell.jobs], self._hold
+        return [
+            Draw(sum(job.poured for job in jobs), hold.poured_weights, self._hulls(hold.poured)),
+            Draw(sum(sum(job.loads) for job in jobs), hold.carried_weights, self._hulls(hold.carried)),
+        ]
+
+    def _standing_draw(self, floor: FloorPlan, standing: Sequence[SceneAsset]) -> Draw:
+        """Return what stands alone and in stacks, as far as is known before stances are."""
+        count = sum(job.standing + job.stacked for cell in floor.cells for job in cell.jobs)
+        weights = weigh_assets(standing, self.plan.options.mix) if standing else np.zeros(0)
+        return Draw(count if standing else 0, weights, self._hulls([asset.folder for asset in standing]))
 
     def _hulls(self, folders: Sequence[str]) -> Float64[np.ndarray, "A"]:
         """Return the number of collision hulls of each asset."""

@@ -180,8 +180,8 @@ def come_to_rest(
         EngineError: The state is no longer a number.
     """
     ordered = order_along(poured, region)
-    radii = {one.name: one.asset.model.root.size / 2 for one in ordered}
-    names = list(radii)
+    half_sizes = {one.name: one.half_size for one in ordered}
+    names = list(half_sizes)
     engine = open_held(make_world([container], ordered, ground))
     try:
         end = settle(engine, ordered, (region,), config.rest)
@@ -189,7 +189,7 @@ def come_to_rest(
         for _ in range(config.releases):
             if not end.restless:
                 break
-            rattling = _calm(engine, end.restless, radii, config)
+            rattling = _calm(engine, end.restless, half_sizes, config)
             if rattling:
                 break  # to be taken out: without it the heap lies otherwise
             engine.arrange(free=names, held=())
@@ -204,7 +204,9 @@ def come_to_rest(
         engine.close()
 
 
-def _calm(engine: HeldMujoco, restless: Collection[str], radii: Mapping[str, float], config: HeapConfig) -> set[str]:
+def _calm(
+    engine: HeldMujoco, restless: Collection[str], half_sizes: Mapping[str, float], config: HeapConfig
+) -> set[str]:
     """Let what moves, and what touches it, be free until it lies, all else held; return what never does.
 
     What was only just set in motion when the time was up is not meant.
@@ -213,12 +215,12 @@ def _calm(engine: HeldMujoco, restless: Collection[str], radii: Mapping[str, flo
     seen: Counter[str] = Counter()
     free = moving | engine.touching(moving)
     while spent < config.calm and quiet < config.calm_quiet:
-        engine.arrange(free=free, held=[name for name in radii if name not in free])
+        engine.arrange(free=free, held=[name for name in half_sizes if name not in free])
         engine.step(_steps(engine, config.look))
         spent += config.look
         awake = sorted(free)
         speed, spin = _speeds(engine, awake)
-        moves = config.rest.moving(speed, spin, np.array([radii[name] for name in awake]))
+        moves = config.rest.moving(speed, spin, np.array([half_sizes[name] for name in awake]))
         moving = set(np.array(awake)[moves].tolist())
         seen.update(moving)
         if moving:

@@ -18,6 +18,8 @@ from scenegen.errors import SceneError
 
 STEEPEST = 8.0
 """Largest exponent [1]: beyond it what has twice the hulls of another is all but never drawn."""
+TOLERANCE = 1e-9
+"""By how much rounding may lift a mean above the budget [1]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,29 +46,36 @@ def favour_plain(
     return tilted / tilted.sum()
 
 
-def find_exponent(draws: Sequence[Draw], mean_hulls: float) -> float:
-    """Return the least exponent for which the objects of all draws have a mean number of hulls within a budget.
+def expected_hulls(draws: Sequence[Draw], exponent: float) -> float:
+    """Return the expected number of hulls of an object of any of these draws; 0 where there is none [1]."""
+    held = [draw for draw in draws if draw.objects]
+    total = sum(draw.objects for draw in held)
+    return sum(draw.objects * draw.mean_hulls(exponent) for draw in held) / total if held else 0.0
+
+
+def find_exponent(draws: Sequence[Draw], mean_hulls: float, option: str = "mix.mean_hulls") -> float:
+    """Return the least exponent for which the objects of all draws have an expected number of hulls within a budget.
 
     The mean of each draw falls with the exponent: its derivative is minus the covariance of h and log h.
 
     Args:
         draws: All that is drawn for a scene.
         mean_hulls: The budget [1].
+        option: Name of the option that sets it, for the message.
 
     Raises:
         SceneError: The assets have more hulls, however they are drawn (says how many).
     """
-    objects = np.array([draw.objects for draw in draws])
 
     def excess(exponent: float) -> float:
-        means = np.array([draw.mean_hulls(exponent) for draw in draws])
-        return float(objects @ means / objects.sum()) - mean_hulls
+        return expected_hulls(draws, exponent) - mean_hulls * (1 + TOLERANCE)
 
-    if not objects.sum() or excess(0.0) <= 0:
+    if excess(0.0) <= 0:
         return 0.0
     if excess(STEEPEST) > 0:
         raise SceneError(
-            f"mix.mean_hulls is {mean_hulls:g}, but with these assets objects have {excess(STEEPEST) + mean_hulls:.1f} "
-            "hulls on average even where the plainest are drawn; raise it, or make assets of fewer hulls"
+            f"{option} is {mean_hulls:g}, but objects have {expected_hulls(draws, STEEPEST):.1f} hulls on average even "
+            f"where assets are drawn by the number of their hulls to the power of -{STEEPEST:g}; raise it, or make "
+            "assets of fewer hulls"
         )
     return float(bisect(excess, 0.0, STEEPEST, xtol=1e-9))  # type: ignore[arg-type]

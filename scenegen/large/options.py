@@ -43,14 +43,15 @@ class MixConfig:
     """Most collision hulls of an object [1]; any number when not given. Time and memory of a scene, and of each of its
     steps, grow with the hulls of all objects."""
     mean_hulls: float | None = None
-    """Mean number of collision hulls of the objects of a scene at most [1]: assets of many are drawn less often, see
-    `scenegen.large.hull_budget`. Any when not given."""
+    """Expected number of collision hulls of an object at most [1]: assets of many are drawn less often, see
+    `scenegen.large.hull_budget`. Any when not given. What finds no room, or fails and is replaced, can change the
+    mean of a scene by a little; furniture has a budget of its own."""
 
     def __post_init__(self) -> None:
         if self.most_hulls is not None and self.most_hulls < 1:
             raise SceneError(f"mix.most_hulls is {self.most_hulls}, expected >= 1")
         if self.mean_hulls is not None and not 1 <= self.mean_hulls < float("inf"):
-            raise SceneError(f"mix.mean_hulls is {self.mean_hulls:g}, expected >= 1")
+            raise SceneError(f"mix.mean_hulls is {self.mean_hulls:g}, expected a number >= 1")
         if any(not weight > 0 for weight in self.families.values()):
             raise SceneError(f"mix.families needs weights > 0, got {self.families}")
 

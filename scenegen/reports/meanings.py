@@ -55,7 +55,7 @@ MEANINGS: dict[str, str] = {
     "X4": "The hull files, read back, hold the hulls that were verified.",
     "X5": "The written file, read back, holds what was verified.",
     "S1": "No two things in the scene overlap.",
-    "S2": "Nothing drifts or turns while the scene should stand still.",
+    "S2": "Nothing drifts or turns while the scene should stand still; what creeps is reckoned on, in MuJoCo.",
     "S3": "Nothing floats: every object is carried by what it stands on.",
     "S4": "What a light push does: how far things move and whether they come to rest again; for information.",
     "S5": "The engine raised no warning and every object is there once.",

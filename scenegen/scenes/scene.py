@@ -49,6 +49,11 @@ class SceneObject:
         if not NAME.fullmatch(self.name):
             raise SceneError(f"object name {self.name!r} is not of the form [a-z][a-z0-9_]*")
 
+    @property
+    def half_size(self) -> float:
+        """Half of its largest extent [m]."""
+        return self.asset.model.root.size / 2
+
     def at(self, X_WB: Pose) -> SceneObject:
         """Return the object at another pose."""
         return SceneObject(self.name, self.asset, X_WB)

@@ -25,8 +25,8 @@ class SettleConfig:
     quiet_spin: float = 0.05
     """Largest angular velocity at rest [rad/s]."""
     rim: bool = False
-    """Whether what turns faster is at rest too where its rim is no faster than `quiet_speed`: a nut of 2 cm that turns
-    at 0.1 rad/s moves by 1 mm/s there."""
+    """Whether what turns faster is at rest too where half its largest extent from its axis it is no faster than
+    `quiet_speed`: a nut of 2 cm that turns at 0.1 rad/s moves by 1 mm/s there."""
     quiet_time: float = 0.5
     """How long all must stay quiet [s]."""
     sample_time: float = 0.05
@@ -34,15 +34,15 @@ class SettleConfig:
     sink: float = 0.02
     """How far below its region's surface an object's centre may lie before it counts as fallen off [m]."""
 
-    def moving(self, speed: np.ndarray, spin: np.ndarray, radii: np.ndarray) -> np.ndarray:
+    def moving(self, speed: np.ndarray, spin: np.ndarray, half_sizes: np.ndarray) -> np.ndarray:
         """Return which bodies are not at rest, those among them whose speed is no number.
 
         Args:
             speed: Of each centre of mass [m/s].
             spin: Angular velocity of each [rad/s].
-            radii: Half of the largest extent of each [m].
+            half_sizes: Half of the largest extent of each [m].
         """
-        limit = np.maximum(self.quiet_spin, self.quiet_speed / radii) if self.rim else self.quiet_spin
+        limit = np.maximum(self.quiet_spin, self.quiet_speed / half_sizes) if self.rim else self.quiet_spin
         return ~((speed <= self.quiet_speed) & (spin <= limit))
 
 
@@ -83,12 +83,13 @@ def settle(
     needed = max(round(config.quiet_time / (stride * engine.timestep)), 1)
     begin = engine.state().time
     state = engine.state()
-    radii = _radii(objects, state.names)
+    known = {one.name: one.half_size for one in objects}
+    half_sizes = np.array([known[name.partition("/")[0]] for name in state.names])  # a lid moves with its box
     quiet = np.zeros(len(state.names), dtype=int)  # looks since each object moved
     while state.time - begin < config.longest and (quiet < needed).any():
         engine.step(stride)
         state = engine.state()
-        quiet = np.where(_moving(state, radii, config), 0, quiet + 1)
+        quiet = np.where(_moving(state, half_sizes, config), 0, quiet + 1)
     lost: dict[str, str] = {}
     restless: set[str] = set()
     poses = {}
@@ -110,16 +111,10 @@ def settle(
     return Settled(poses, lost, float(state.time - begin), engine.health(), frozenset(restless))
 
 
-def _radii(objects: Sequence[SceneObject], names: Sequence[str]) -> np.ndarray:
-    """Return half the largest extent of each object [m]."""
-    half = {one.name: one.asset.model.root.size / 2 for one in objects}
-    return np.array([half[name] for name in names])
-
-
-def _moving(state: State, radii: np.ndarray, config: SettleConfig) -> np.ndarray:
+def _moving(state: State, half_sizes: np.ndarray, config: SettleConfig) -> np.ndarray:
     speed = np.linalg.norm(state.linear_velocities, axis=1)
     spin = np.linalg.norm(state.angular_velocities, axis=1)
-    return config.moving(speed, spin, radii)
+    return config.moving(speed, spin, half_sizes)
 
 
 def _inside(com: np.ndarray, region: Region, config: SettleConfig) -> bool:

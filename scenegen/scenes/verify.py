@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
@@ -13,9 +13,12 @@ from physics.engine import GROUND, Contacts, Engine, State, World
 from physics.materials import Material
 from physics.model import Model
 from physics.pose import Pose
+from scenegen.errors import SceneError
 
 MEASURED = ("S1", "S2", "S3")
 """Checks that need every declared object."""
+LEAST_LOOKS = 8
+"""Looks at the poses from which a rate may be taken [1]."""
 MASS_TOLERANCE = 1e-4
 """S5: how far the mass in an engine may be from the asset's; PyBullet holds single precision in places [1]."""
 
@@ -26,10 +29,9 @@ class SceneCheckConfig:
 
     hold_seconds: float = 2.0
     """Time of S2 [s]."""
-    horizons: dict[str, float] = field(default_factory=lambda: {"mujoco": 5.0})
-    """S2: time within which no limit may be passed in an engine, at the rate of the second half of `hold_seconds`
-    after these [s]. MuJoCo has one, as its model is what is delivered; PyBullet lets heaps creep, which is held
-    against them for `hold_seconds`."""
+    mujoco_horizon: float = 5.0
+    """S2: time within which no limit may be passed in MuJoCo, after `hold_seconds` at the steady rate of their second
+    half [s]; what speeds up is not foreseen. In PyBullet, which lets most heaps creep, `hold_seconds` count alone."""
     sample_seconds: float = 0.1
     """Time between two looks at the poses for S2 [s]."""
     overlap_share: float = 0.01
@@ -49,9 +51,17 @@ class SceneCheckConfig:
     window: int = 51
     """S3: consecutive steps over which contact forces are averaged [1]."""
 
+    def __post_init__(self) -> None:
+        looks = self.hold_seconds / self.sample_seconds
+        if self.mujoco_horizon > self.hold_seconds and looks < LEAST_LOOKS - 0.5:
+            raise SceneError(
+                f"{looks:.0f} looks in {self.hold_seconds:g} s are too few to say where things are after "
+                f"{self.mujoco_horizon:g} s, expected {LEAST_LOOKS}; look more often, or set mujoco_horizon to 0"
+            )
+
     def horizon(self, engine: str) -> float:
         """Return the time for which nothing may pass the limits of S2 in an engine [s]."""
-        return max(self.horizons.get(engine, 0.0), self.hold_seconds)
+        return max(self.mujoco_horizon if engine == "mujoco" else 0.0, self.hold_seconds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,9 +149,9 @@ def _overlap(contacts: Contacts, watch: _Watch, engine: str, config: SceneCheckC
     if not np.isfinite(contacts.distances).all():
         return [Check("S1", "deepest overlap", np.nan, "m", config.overlap_floor, engine=engine, fix=fix)]
     deepest: dict[tuple[str, str], float] = {}
-    for a, b, distance in zip(contacts.names_a, contacts.names_b, contacts.distances, strict=True):
-        pair = (_root(a), _root(b))
-        deepest[pair] = max(deepest.get(pair, 0.0), -float(distance))
+    for *pair, distance in zip(contacts.names_a, contacts.names_b, contacts.distances, strict=True):
+        a, b = sorted(map(_root, pair))
+        deepest[a, b] = max(deepest.get((a, b), 0.0), -float(distance))
     checks = [Check("S1", "deepest overlap", 0.0, "m", config.overlap_floor, engine=engine, fix=fix)]
     for (a, b), depth in deepest.items():
         least = min(watch.least.get(a, np.inf), watch.least.get(b, np.inf))
@@ -159,28 +169,32 @@ def _poses(state: State) -> dict[str, Pose]:
 def _drift(
     start: dict[str, Pose], seen: Sequence[dict[str, Pose]], watch: _Watch, engine: str, config: SceneCheckConfig
 ) -> list[Check]:
-    """S2: the largest displacement and rotation at any time: of the worst object, and of each that fails."""
-    horizon = config.horizon(engine)
-    rest = f", going on after {config.hold_seconds:g} s as in the last half of them" * (horizon > config.hold_seconds)
-    fix = f"It does not stand still for {horizon:g} s{rest}: let the scene settle longer, or take the object out."
+    """S2: the largest displacement and rotation within the horizon: of the worst object, and of each that fails."""
+    horizon, seconds = config.horizon(engine), config.hold_seconds
+    fix = f"It does not stand still for {horizon:g} s: let the scene settle longer, or take the object out."
+    note = f"reckoned to {horizon:g} s from its rate in the last {seconds / 2:g} s of {seconds:g} s"
     drifts, turns = [], []
     for name, X_WB in start.items():
         limit = max(config.drift_floor, config.drift_share * watch.least[name])
-        distance = angle = np.nan
+        distance, far, angle, wide = np.nan, False, np.nan, False
         if all(name in poses for poses in seen):
             com = watch.com[name]
             moved = np.array([poses[name].apply(com) for poses in seen]) - X_WB.apply(com)
             turned = np.array([_rotation_vector(X_WB, poses[name]) for poses in seen])
-            distance, angle = (_reach(path, config.hold_seconds, horizon) for path in (moved, turned))
-        drifts.append(Check("S2", "drift", distance, "m", limit, body=name, engine=engine, fix=fix))
-        turns.append(Check("S2", "rotation", angle, "rad", config.tilt, body=name, engine=engine, fix=fix))
+            (distance, far), (angle, wide) = (_reach(path, seconds, horizon) for path in (moved, turned))
+        drifts.append(Check("S2", "drift", distance, "m", limit, body=name, engine=engine, detail=note * far, fix=fix))
+        turns.append(
+            Check("S2", "rotation", angle, "rad", config.tilt, body=name, engine=engine, detail=note * wide, fix=fix)
+        )
     if not drifts:
         return [Check("S2", "drift", np.nan, "m", config.drift_floor, engine=engine, detail="there is no object")]
     return [*_worst(drifts), *_worst(turns)]
 
 
-def _reach(path: Float64[np.ndarray, "T 3"], seconds: float, horizon: float) -> float:
-    """Return how far from its start a path comes within a horizon: at any look, or at its rate of the second half.
+def _reach(path: Float64[np.ndarray, "T 3"], seconds: float, horizon: float) -> tuple[float, bool]:
+    """Return how far from its start a path comes within a horizon, and whether that is at its end and reckoned.
+
+    After the last look it goes on at its rate of the second half.
 
     The rate is the slope of least squares, which a rattle about one place hardly changes.
 
@@ -193,8 +207,9 @@ def _reach(path: Float64[np.ndarray, "T 3"], seconds: float, horizon: float) -> 
     time = np.arange(len(late)) * seconds / len(path)
     time -= time.mean()
     rate = time @ late / max(time @ time, 1e-12)
-    ahead = path[-1] + (horizon - seconds) * rate
-    return float(np.linalg.norm(np.vstack([path, ahead]), axis=1).max())
+    seen = float(np.linalg.norm(path, axis=1).max())
+    ahead = float(np.linalg.norm(path[-1] + (horizon - seconds) * rate))
+    return max(seen, ahead), ahead > seen
 
 
 def _rotation_vector(a: Pose, b: Pose) -> Float64[np.ndarray, "3"]:
@@ -206,9 +221,14 @@ def _rotation_vector(a: Pose, b: Pose) -> Float64[np.ndarray, "3"]:
 
 
 def _worst(checks: list[Check]) -> list[Check]:
-    """Return the check whose value is largest against its limit, and every other that does not pass."""
+    """Return the check whose value is largest against its limit, or all that do not pass, the worst first."""
     bad = [check for check in checks if check.verdict != "PASS"]
-    return bad or [max(checks, key=lambda check: check.value / (check.limit or np.inf))]
+    return sorted(bad, key=_badness, reverse=True) or [max(checks, key=_badness)]
+
+
+def _badness(check: Check) -> float:
+    """Return a value over its limit; what is no number is worst."""
+    return check.value / (check.limit or np.inf) if np.isfinite(check.value) else np.inf
 
 
 def _balance(engine: Engine, watch: _Watch, config: SceneCheckConfig) -> list[Check]:
