@@ -203,7 +203,7 @@ def test_impossible_shares_are_refused(fields):
         ("layout: warehouse, objects: 500, options: {bays: 0}", "raise options.bays to"),
         ("layout: warehouse, objects: 50, options: {bays_per_row: 0}", "expected >= 1"),
         ("layout: warehouse, objects: 50, options: {mix: {most_hulls: 0}}", "expected >= 1"),
-        ("layout: warehouse, objects: 50, options: {mix: {mean_hulls: 0.5}}", "expected >= 1"),
+        ("layout: warehouse, objects: 50, options: {mix: {mean_hulls: 0.5}}", "expected a number >= 1"),
         ("layout: apartment, objects: 50, options: {room: {door: 4}}", "does not fit into walls"),
         ("layout: apartment, objects: 50, options: {fill: 0}", "expected within"),
         ("layout: table_farm, objects: 50, options: {shares: {poured: 0.5}}", "tables have no bins"),

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
 
 from scenegen.errors import SceneError
 from scenegen.large.boards import choose_furniture
@@ -18,7 +17,7 @@ from scenegen.large.demand import measure_demand
 from scenegen.large.fill import Choice, Group, Member, fill_cell
 from scenegen.large.floor import FloorPlan, Job
 from scenegen.large.hold import HoldConfig
-from scenegen.large.hull_budget import Draw, expected_hulls, favour_plain, find_exponent
+from scenegen.large.hull_budget import HullBudget
 from scenegen.large.layouts import plan_floor
 from scenegen.large.near import BoxIndex, candidate_pairs, join
 from scenegen.large.options import BARE_FLOOR, LargeLayoutConfig, MixConfig
@@ -167,16 +166,15 @@ class _Composer:
         self._fixtures = floor.fixtures
         boxes = [one.bounds(floor.models) for one in self._fixtures]
         self._index = BoxIndex(np.array(boxes).reshape(-1, 2, 3))
-        if mix.mean_hulls is not None:  # stances take minutes, and the assets alone tell of most budgets too small
-            find_exponent([*self._drawn(floor), self._standing_draw(floor, standing)], mix.mean_hulls)
+        budget = HullBudget(self.root, floor, mix)
+        budget.check(self._hold, standing)
         alone = self._stances(standing, mix) if standing else None
         upright = self._stances(furniture, needs.furniture, upright=True) if needs.furniture else None
-        if mix.mean_hulls is not None:
-            alone = self._within_budget(floor, alone, mix.mean_hulls)
-        if upright and needs.furniture and needs.furniture.mean_hulls is not None:
-            hulls = self._hulls([stance.folder for stance in upright.stances])
-            draws, option = upright.draws(1, 0, hulls), "options.furniture.mean_hulls"
-            upright = upright.plainer(hulls, find_exponent(draws, needs.furniture.mean_hulls, option))
+        self._hold, alone, drawn = budget.apply(self._hold, alone)
+        for note in drawn:
+            self._observer.noted(f"{self.plan.name}: {note}")
+        if upright and needs.furniture:
+            upright = budget.furnish(upright, needs.furniture)
         groups = self._fill(floor, alone, upright)
         held = self._begin(floor, groups)
         self._merge(held)
@@ -228,42 +226,6 @@ class _Composer:
         if not stances:
             raise SceneError(f"none of {len(standing)} assets holds still on {support}; see the notes of the run")
         return Choice(tuple(stances), np.array(weights))
-
-    # ---- hulls ------------------------------------------------------------------------------------------------
-
-    def _within_budget(self, floor: FloorPlan, choice: Choice | None, mean_hulls: float) -> Choice | None:
-        """Weigh what is poured and carried, and what stands, so that the hulls of all objects keep to a budget."""
-        draws = self._drawn(floor)
-        stances = self._hulls([stance.folder for stance in choice.stances] if choice else [])
-        if choice:
-            jobs = [job for cell in floor.cells for job in cell.jobs]
-            draws += choice.draws(sum(job.standing for job in jobs), sum(job.stacked for job in jobs), stances)
-        exponent = find_exponent(draws, mean_hulls)
-        self._observer.noted(
-            f"{self.plan.name}: assets are drawn by the number of their hulls to the power of -{exponent:.2f}, "
-            f"{expected_hulls(draws, exponent):.1f} hulls an object are expected"
-        )
-        poured, carried = (favour_plain(draw.weights, draw.hulls, exponent) for draw in draws[:2])
-        self._hold = replace(self._hold, poured_weights=poured, carried_weights=carried)
-        return choice and choice.plainer(stances, exponent)
-
-    def _drawn(self, floor: FloorPlan) -> list[Draw]:
-        """Return what is poured and what is carried."""
-        jobs, hold = [job for cell in floor.cells for job in cell.jobs], self._hold
-        return [
-            Draw(sum(job.poured for job in jobs), hold.poured_weights, self._hulls(hold.poured)),
-            Draw(sum(sum(job.loads) for job in jobs), hold.carried_weights, self._hulls(hold.carried)),
-        ]
-
-    def _standing_draw(self, floor: FloorPlan, standing: Sequence[SceneAsset]) -> Draw:
-        """Return what stands alone and in stacks, as far as is known before stances are."""
-        count = sum(job.standing + job.stacked for cell in floor.cells for job in cell.jobs)
-        weights = weigh_assets(standing, self.plan.options.mix) if standing else np.zeros(0)
-        return Draw(count if standing else 0, weights, self._hulls([asset.folder for asset in standing]))
-
-    def _hulls(self, folders: Sequence[str]) -> Float64[np.ndarray, "A"]:
-        """Return the number of collision hulls of each asset."""
-        return np.array([len(read_asset(self.root, folder).model.root.hulls) for folder in folders], dtype=np.float64)
 
     def _fill(self, floor: FloorPlan, choice: Choice | None, furniture: Choice | None) -> list[Group]:
         """Return what stands in all cells; each cell draws from a generator of its own."""

@@ -11,7 +11,6 @@ from jaxtyping import Float64
 from physics.pose import Pose
 from scenegen.errors import SceneError
 from scenegen.large.floor import Cell, Job
-from scenegen.large.hull_budget import Draw, favour_plain
 from scenegen.large.stances import Stance
 from scenegen.scenes.place import PlaceConfig, separated
 from scenegen.scenes.supports import Region
@@ -63,23 +62,6 @@ class Choice:
             raise SceneError(f"no {what} that holds still is below {height:.3g} m; raise the height, or widen 'mix'")
         weights = self.weights[fits]
         return self.stances[fits[int(rng.choice(len(fits), p=weights / weights.sum()))]]
-
-    def plainer(self, hulls: Float64[np.ndarray, "S"], exponent: float) -> Choice:
-        """Return the same stances, those of many hulls drawn less often; see `favour_plain`."""
-        return Choice(self.stances, favour_plain(self.weights, hulls, exponent))
-
-    def draws(self, standing: int, stacked: int, hulls: Float64[np.ndarray, "S"]) -> list[Draw]:
-        """Return what is drawn for objects that stand alone and for those in stacks, whose heights are equally likely.
-
-        Args:
-            standing: Objects that stand alone [1].
-            stacked: Objects in stacks [1].
-            hulls: Collision hulls of an object at each stance [1].
-        """
-        copies = np.array([len(one.poses) for one in self.stances])
-        heights = np.unique(copies[copies > 1])
-        objects = {1: float(standing)} | {int(n): stacked * n / heights.sum() for n in heights}
-        return [Draw(count, self.weights[copies == n], hulls[copies == n]) for n, count in objects.items()]
 
 
 class _Floor:

@@ -60,9 +60,14 @@ class Job:
     """How far above its region a poured object may reach when it has come to rest [m]."""
 
     @property
+    def carried(self) -> int:
+        """Objects on its furniture [1]."""
+        return sum(self.loads)
+
+    @property
     def objects(self) -> int:
-        """Objects in all [1]."""
-        return self.standing + self.stacked + self.poured + len(self.loads) + sum(self.loads)
+        """Objects in all, furniture that is free to move among them [1]."""
+        return self.standing + self.stacked + self.poured + len(self.loads) + self.carried
 
 
 @dataclass(frozen=True, eq=False)
