@@ -46,7 +46,7 @@ WORKER_BYTES = 600 * 2**20
 DRIVER_BYTES = 2**30
 """Memory of the driver and of Ray [byte]."""
 HULLS = 40
-"""Hulls of an asset [1]."""
+"""Hulls of an asset, for which the times above were measured [1]."""
 
 
 @dataclass(frozen=True)
@@ -97,17 +97,22 @@ def estimate_run(config: RunConfig) -> Estimate:
 
 
 def _object_seconds(options: LargeLayoutConfig) -> float:
-    """Return the processor time of one object of a large scene, on average [s]."""
+    """Return the processor time of one object of a large scene, on average [s]: it grows with the hulls of objects."""
+    share = _hulls(options.mix) / HULLS
     if isinstance(options, ApartmentConfig):
-        return CARRIED_SECONDS
+        return share * CARRIED_SECONDS
     poured = 1.0 if isinstance(options, ToteGridConfig | PileConfig) else options.shares.poured
-    return poured * POURED_SECONDS + (1 - poured) * STANDING_SECONDS
+    return share * (poured * POURED_SECONDS + (1 - poured) * STANDING_SECONDS)
+
+
+def _hulls(mix: MixConfig) -> float:
+    """Return the hulls of an object of a large scene, on average [1]."""
+    return min(HULLS, mix.most_hulls or HULLS, mix.mean_hulls or HULLS)
 
 
 def _model_bytes(objects: int, mix: MixConfig) -> int:
     """Return the memory of a large scene as one model [byte]."""
-    hulls = min(HULLS, mix.most_hulls or HULLS, mix.mean_hulls or HULLS)
-    return round(objects * hulls) * BYTES_PER_HULL + BYTES_PER_PAIR * objects**2
+    return round(objects * _hulls(mix)) * BYTES_PER_HULL + BYTES_PER_PAIR * objects**2
 
 
 def check_budget(estimate: Estimate, config: RunConfig, out: Path) -> None:
