@@ -142,11 +142,8 @@ def run_naive(
             state = engine.state()
             speed = np.linalg.norm(state.linear_velocities, axis=1)
             spin = np.linalg.norm(state.angular_velocities, axis=1)
-            quiet = (
-                0
-                if config.moving(speed, spin, np.array([half_sizes[name] for name in state.names])).any()
-                else quiet + 1
-            )
+            moves = config.moving(speed, spin, np.array([half_sizes[name] for name in state.names]))
+            quiet = 0 if moves.any() else quiet + 1
         simulated = float(engine.state().time)
     finally:
         engine.close()

@@ -69,6 +69,16 @@ def judge(engine_name, *placed, ground=OAK, config=CHECKS, gravity=(0.0, 0.0, -9
         engine.close()
 
 
+class Altered:
+    """A real engine of which some methods are replaced."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+
 def failed(checks):
     return {check.id for check in checks if check.verdict is Verdict.FAIL}
 
@@ -218,13 +228,7 @@ def test_what_creeps_on_fails_s2_before_it_has_gone_too_far():
 def test_what_turns_on_slowly_fails_s2():
     """At 0.3 degrees a second: 0.6 in the 2 s of S2, beyond 1 within 5 s."""
 
-    class Turning:
-        def __init__(self, inner):
-            self.inner = inner
-
-        def __getattr__(self, name):
-            return getattr(self.inner, name)
-
+    class Turning(Altered):
         def state(self):
             state = self.inner.state()
             half = np.deg2rad(0.3) * state.time / 2
@@ -282,13 +286,7 @@ def test_every_object_that_drifts_is_named(engine):
 
 @pytest.mark.parametrize("engine", OPEN)
 def test_an_object_that_floats_fails_s3_even_when_it_does_not_move(engine):
-    class Frozen:  # an engine whose sleeping body passes every test of rest
-        def __init__(self, inner):
-            self.inner = inner
-
-        def __getattr__(self, name):
-            return getattr(self.inner, name)
-
+    class Frozen(Altered):  # an engine whose sleeping body passes every test of rest
         def step(self, count=1):
             return None
 
@@ -318,13 +316,7 @@ def test_a_push_stops_a_block_at_once_and_rolls_a_ball_away_and_is_information(e
 
 
 def test_a_pushed_scene_that_is_no_number_any_more_fails():
-    class Broken:
-        def __init__(self, inner):
-            self.inner = inner
-
-        def __getattr__(self, name):
-            return getattr(self.inner, name)
-
+    class Broken(Altered):
         def state(self):
             state = self.inner.state()
             return state if state.time == 0 else replace(state, positions=np.full_like(state.positions, np.nan))

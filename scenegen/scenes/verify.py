@@ -194,9 +194,8 @@ def _drift(
 def _reach(path: Float64[np.ndarray, "T 3"], seconds: float, horizon: float) -> tuple[float, bool]:
     """Return how far from its start a path comes within a horizon, and whether that is at its end and reckoned.
 
-    After the last look it goes on at its rate of the second half.
-
-    The rate is the slope of least squares, which a rattle about one place hardly changes.
+    After the last look it goes on at its rate of the second half: the slope of least squares, which a rattle about one
+    place hardly changes.
 
     Args:
         path: Places at equal intervals, the last at `seconds`.
@@ -209,7 +208,7 @@ def _reach(path: Float64[np.ndarray, "T 3"], seconds: float, horizon: float) -> 
     rate = time @ late / max(time @ time, 1e-12)
     seen = float(np.linalg.norm(path, axis=1).max())
     ahead = float(np.linalg.norm(path[-1] + (horizon - seconds) * rate))
-    return max(seen, ahead), ahead > seen
+    return float(np.maximum(seen, ahead)), ahead > seen  # what is no number stays none
 
 
 def _rotation_vector(a: Pose, b: Pose) -> Float64[np.ndarray, "3"]:
