@@ -262,21 +262,19 @@ def _solid_angles(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> Float64[np.nda
 def _roll_to_rest(facets: _Facets, *, tolerance: float) -> Int64[np.ndarray, "F"]:
     """Return the stable facet that each facet rolls to; a stable facet is its own.
 
-    Over an edge that the projected centre of mass has passed the height falls strictly, so this ends.
+    Over an edge of a plane facet that the projected centre of mass has passed, the height falls. A facet of nearly
+    coplanar triangles is a little curved, and over an edge of its mean plane the height may rise: it is not crossed.
     """
-    count = len(facets.heights)
-    following = np.arange(count)
-    order = np.argsort(facets.beyond, kind="stable")
-    furthest = np.full(count, -1)
-    furthest[facets.border[order, 0]] = order  # the last write wins: the largest value
-    passed = furthest[facets.beyond[furthest] > tolerance]
-    following[facets.border[passed, 0]] = facets.border[passed, 1]
-    for _ in range(count):
+    own, across = facets.border.T
+    passed = np.flatnonzero((facets.beyond > tolerance) & (facets.heights[across] < facets.heights[own]))
+    passed = passed[np.argsort(facets.beyond[passed], kind="stable")]
+    following = np.arange(len(facets.heights))
+    following[own[passed]] = across[passed]  # the last write wins: the edge passed furthest
+    while True:  # heights fall strictly along the way, so it ends
         twice = following[following]
         if np.array_equal(twice, following):
             return following
         following = twice
-    raise ModelError(f"rolling over {count} facets does not end; the hull is numerically degenerate")
 
 
 def _families(facets: _Facets, config: StablePoseConfig) -> Int64[np.ndarray, "F"]:
