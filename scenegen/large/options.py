@@ -125,7 +125,7 @@ class WarehouseConfig:
     bays: int | None = None
     """Bays in all [1]; as many as the objects need when not given."""
     bays_per_row: int = 12
-    """Bays in one row [1]."""
+    """Bays in one row [1]. A step of sleeping objects costs MuJoCo less in few long rows than in many short ones."""
     aisle: float = 2.4
     """Width of the aisles [m]."""
     bin_gap: float = 0.03
