@@ -114,7 +114,7 @@ def stable_poses(body: Body, *, config: StablePoseConfig | None = None) -> tuple
     points = _hull_points(body)
     com = body.inertial.com
     facets = _facets(points, com, body.name, config)
-    attractor = _roll_to_rest(facets, tolerance=1e-9 * float(np.ptp(points, axis=0).max()))
+    attractor = _roll_to_rest(facets, config, tolerance=1e-9 * float(np.ptp(points, axis=0).max()))
     family = _families(facets, config)
     # Facets flow to a stable facet, stable facets belong to a family.
     weights = np.bincount(attractor, weights=facets.solid_angles, minlength=len(facets.heights)) / (4 * np.pi)
@@ -259,22 +259,34 @@ def _solid_angles(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> Float64[np.nda
     return 2 * np.arctan2(triple, la * lb * lc + ab * lc + bc * la + ca * lb)
 
 
-def _roll_to_rest(facets: _Facets, *, tolerance: float) -> Int64[np.ndarray, "F"]:
+def _roll_to_rest(facets: _Facets, config: StablePoseConfig, *, tolerance: float) -> Int64[np.ndarray, "F"]:
     """Return the stable facet that each facet rolls to; a stable facet is its own.
 
-    Over an edge of a plane facet that the projected centre of mass has passed, the height falls. A facet of nearly
-    coplanar triangles is a little curved, and over an edge of its mean plane the height may rise: it is not crossed.
+    Over an edge of a plane facet that the projected centre of mass has passed, the height falls strictly. Facets of
+    nearly coplanar triangles are a little curved: by their mean planes some send the body to and fro, or round in a
+    loop. There it rests on the lowest of them.
+
+    Raises:
+        ModelError: A loop turns the body by more than facets of one family differ.
     """
-    own, across = facets.border.T
-    passed = np.flatnonzero((facets.beyond > tolerance) & (facets.heights[across] < facets.heights[own]))
-    passed = passed[np.argsort(facets.beyond[passed], kind="stable")]
-    following = np.arange(len(facets.heights))
-    following[own[passed]] = across[passed]  # the last write wins: the edge passed furthest
-    while True:  # heights fall strictly along the way, so it ends
-        twice = following[following]
-        if np.array_equal(twice, following):
-            return following
+    count = len(facets.heights)
+    following = np.arange(count)
+    order = np.argsort(facets.beyond, kind="stable")
+    furthest = np.full(count, -1)
+    furthest[facets.border[order, 0]] = order  # the last write wins: the largest value
+    passed = furthest[facets.beyond[furthest] > tolerance]
+    following[facets.border[passed, 0]] = facets.border[passed, 1]
+    steps = coo_array((np.ones(count), (np.arange(count), following)), shape=(count, count))
+    _, loop = connected_components(steps, connection="strong")
+    for label in np.flatnonzero(np.bincount(loop) > 1):
+        around = np.flatnonzero(loop == label)
+        lowest = around[facets.heights[around].argmin()]
+        if angles_between(facets.normals[around], facets.normals[lowest]).max() > config.merge_angle:
+            raise ModelError(f"rolling over {count} facets does not end; the hull is numerically degenerate")
+        following[lowest] = lowest
+    while not np.array_equal(twice := following[following], following):
         following = twice
+    return following
 
 
 def _families(facets: _Facets, config: StablePoseConfig) -> Int64[np.ndarray, "F"]:
