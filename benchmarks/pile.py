@@ -32,7 +32,7 @@ from scenegen.large.component import ComponentRequest, HeldComponent, hold_compo
 from scenegen.large.compose import LargeConfig
 from scenegen.large.demand import measure_demand
 from scenegen.large.fill import Member
-from scenegen.large.floor import Fixture
+from scenegen.large.floor import Fixture, Job
 from scenegen.large.hold import HoldConfig
 from scenegen.large.options import MixConfig, PileConfig
 from scenegen.large.pile import plan_pile
@@ -117,7 +117,7 @@ def race(arguments: argparse.Namespace, out: Path) -> bool:
             f"{'' if naive.still else 'more than '}{factor:.1f} times faster by CPU (at least {times:g})",
             flush=True,
         )
-    return (verify(ours, floor.fixtures, config) if arguments.verify else _unverified()) and good
+    return (verify(ours, job, floor.fixtures, config) if arguments.verify else _unverified()) and good
 
 
 def run_naive(
@@ -150,18 +150,21 @@ def run_naive(
     return Spent(time.perf_counter() - begun[0], time.process_time() - begun[1], simulated, quiet >= needed)
 
 
-def verify(objects: list[SceneObject], fixtures: tuple[Fixture, ...], config: HoldConfig) -> bool:
-    """Judge a pile in both engines, sleep off; return whether every object of it holds."""
+def verify(objects: list[SceneObject], job: Job, fixtures: tuple[Fixture, ...], config: HoldConfig) -> bool:
+    """Judge a pile in both engines, sleep off, what fails replaced; return whether every object of it holds."""
     members = tuple(Member(one.name, one.asset.folder, one.X_WB) for one in objects)
     bounds = fixtures[0].bounds(config.models) + np.array([[-0.5], [0.5]])
-    request = ComponentRequest("pile", 0, members, fixtures, bounds, heap=True)
     begun = time.perf_counter(), time.process_time()
-    found = hold_component(request, config)
+    found = hold_component(ComponentRequest("pile", 0, members, fixtures, bounds, pour=job), config)
     wall, cpu = time.perf_counter() - begun[0], time.process_time() - begun[1]
     held = isinstance(found, HeldComponent)
     print(
-        f"verification, apart: {wall:.0f} s wall, {cpu:.0f} s CPU, relaxing at the step of verdicts included: "
-        + (f"{len(found.members)} of {len(objects)} objects hold in both engines" if held else f"NOT HELD: {found}")
+        f"verification, apart: {wall:.0f} s wall, {cpu:.0f} s CPU, coming to rest in both engines included: "
+        + (
+            f"{len(found.members)} of {len(objects)} objects hold in both engines, {len(found.replaced)} replaced"
+            if held
+            else f"NOT HELD: {found}"
+        )
     )
     return held
 

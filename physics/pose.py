@@ -130,6 +130,11 @@ class Pose:
         conjugate = Pose.from_quaternion(np.array([w, -x, -y, -z]))
         return Pose(-conjugate.rotate(self.position), conjugate.quaternion)
 
+    def half_way(self, other: Pose) -> Pose:
+        """Return the pose in the middle: the mean of the positions, and half of the shorter turn."""
+        nearer = other.quaternion if self.quaternion @ other.quaternion >= 0 else -other.quaternion
+        return Pose.from_quaternion(self.quaternion + nearer, (self.position + other.position) / 2)
+
     def angle_to(self, other: Pose) -> float:
         """Return the angle of the rotation between two orientations [rad], in [0, pi]."""
         relative = self.inverse().compose(other).quaternion

@@ -16,8 +16,12 @@ from physics.mujoco_hold import HeldMujoco, open_held
 from physics.pose import Pose
 from scenegen.config import read_config
 from scenegen.errors import ConfigError, SceneError
+from scenegen.large import component, heap_rest
+from scenegen.large.component import ComponentRequest, HeldComponent, hold_component
 from scenegen.large.demand import Demand
 from scenegen.large.heap import HeapConfig, Surface, come_to_rest, order_along, pour_heap
+from scenegen.large.heap_rest import HeapRestConfig, rest_half_way
+from scenegen.large.hold import HoldConfig
 from scenegen.large.layouts import plan_floor
 from scenegen.large.options import MixConfig, PileConfig
 from scenegen.large.pile import MOST_PILED
@@ -28,6 +32,7 @@ from scenegen.scenes.load import load_scene
 from scenegen.scenes.publish import PublishedScene, scene_asset
 from scenegen.scenes.scene import SceneObject
 from scenegen.scenes.supports import BinSize, Region, make_bin
+from scenegen.scenes.verify import SceneCheckConfig, failing_objects, watch_poses
 
 DEMAND = Demand(0.03, 0.0015, 0.6)
 OPTIONS = PileConfig(length=1.0, width=0.5, depth=0.3, mix=MixConfig(largest_poured=0.13))
@@ -186,6 +191,59 @@ def test_an_object_larger_than_the_pit_is_refused_by_name():
         pour_heap([], draw(1), pit(), narrow, find_material("concrete"), HeapConfig(), np.random.default_rng(0))
 
 
+# ---- where both engines let it rest ----------------------------------------------------------------------------
+
+
+def rest(objects):
+    return rest_half_way(objects, [pit()], find_material("concrete"), HeapRestConfig(), SceneCheckConfig())
+
+
+def test_a_heap_rests_half_way_between_its_rests_in_the_engines(monkeypatch):
+    ends = {}
+
+    def watched(engine, seconds, interval):
+        seen = watch_poses(engine, seconds, interval)
+        ends[engine.name] = seen[-1]
+        return seen
+
+    monkeypatch.setattr(heap_rest, "watch_poses", watched)
+    blocks = lying_and_falling()[:4]
+    blocks.append(SceneObject("on_top", assets()[1], Pose.translation(0.12, 0.05, 0.0851)))
+    rested, refused = rest(blocks)
+    assert not refused and [one.name for one in rested] == [one.name for one in blocks]
+    for one in rested:
+        a, b = (ends[engine][one.name] for engine in ("pybullet", "mujoco"))
+        assert np.allclose(one.X_WB.position, (a.position + b.position) / 2, atol=1e-12)
+
+
+def test_what_goes_on_is_named_and_nothing_else():
+    """One block falls from 150 m, longer than a heap is given."""
+    high = SceneObject("high", assets()[1], Pose.translation(0.05, 0.0, 150.0))
+    _, refused = rest([*lying_and_falling()[:4], high])
+    assert {check.id for check in refused} == {"S2"} and failing_objects(refused) == {"high"}
+    assert {check.engine for check in refused} == {"pybullet", "mujoco"}
+
+
+def test_what_falls_further_comes_to_rest():
+    rested, refused = rest(lying_and_falling())
+    assert not refused
+    (fallen,) = [one for one in rested if one.name == "falling"]
+    assert fallen.X_WB.position[2] < 0.07
+
+
+def test_what_overlaps_too_deeply_is_named_before_an_engine_throws_it_out():
+    blocks = [SceneObject(f"b_{n}", assets()[1], Pose.translation(0.0493 * n, 0.0, 0.035)) for n in range(2)]
+    rested, refused = rest(blocks)
+    assert rested == blocks
+    assert [check.id for check in refused] == ["S1"] and failing_objects(refused) == {"b_0", "b_1"}
+
+
+def test_a_state_that_is_no_number_is_an_error(monkeypatch):
+    monkeypatch.setattr(heap_rest, "watch_poses", lambda *_: [{}] * 9)
+    with pytest.raises(EngineError, match="burst"):
+        rest(lying_and_falling())
+
+
 # ---- plans ----------------------------------------------------------------------------------------------------
 
 
@@ -264,6 +322,30 @@ def test_it_holds_in_both_engines_and_as_a_file_under_the_settings_of_the_verdic
     assert isinstance(published, PublishedScene), published
     loaded = load_scene(root / published.folder)
     assert {one.name for one in loaded.objects} == {member.name for member in scene.members}
+
+
+def test_a_pile_that_lies_is_judged_where_it_lies_and_what_fails_is_poured_again(root, scene, monkeypatch):
+    """As many as lie there, those that hold where they were, but for what the engines agree on."""
+    (job,) = plan_floor(OPTIONS, OBJECTS, DEMAND, packing=0.4).cells[0].jobs
+    (fixture,) = scene.fixtures
+    box = fixture.bounds(scene.models) + np.array([[-0.5], [0.5]])
+    folders = tuple(sorted({member.folder for member in scene.members}))
+    config = HoldConfig(str(root), scene.models, folders, np.ones(len(folders)), layer=0)
+    asked, poured = ComponentRequest("pile", 0, scene.members, scene.fixtures, box, pour=job), []
+    fill = component.pour
+
+    def watched(*arguments, lost, first):
+        poured.append((set(lost), first))
+        return fill(*arguments, lost=lost, first=first)
+
+    monkeypatch.setattr(component, "pour", watched)
+    held = hold_component(asked, config)
+    assert isinstance(held, HeldComponent), held
+    assert [member.name for member in held.members] == [member.name for member in scene.members]
+    assert not any(first for _, first in poured)  # what lay there was kept
+    moved = {name for lost, _ in poured for name in lost}
+    for a, b in zip(held.members, scene.members, strict=True):
+        assert a.name in moved or np.linalg.norm(a.X_WB.position - b.X_WB.position) < 1e-3
 
 
 def test_the_same_seed_gives_the_same_pile(root, folders):

@@ -53,6 +53,18 @@ def test_agrees_with_scipy(seed: int) -> None:
     same(Pose.from_matrix(a.rotation, a.position), a)
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_half_way_is_as_far_from_both(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    a, b = random_pose(rng), random_pose(rng)
+    middle = a.half_way(b)
+    assert a.angle_to(middle) == pytest.approx(a.angle_to(b) / 2, abs=1e-9)
+    assert b.angle_to(middle) == pytest.approx(a.angle_to(b) / 2, abs=1e-9)
+    np.testing.assert_allclose(middle.position, (a.position + b.position) / 2)
+    same(b.half_way(a), middle)
+    same(a.half_way(Pose(b.position, -b.quaternion)), middle)  # the other name of the same rotation
+
+
 @pytest.mark.parametrize("axis", np.vstack([np.eye(3), -np.eye(3), [[1, 1, 1]]]))
 @pytest.mark.parametrize("angle", [0.0, 1e-9, 0.5, np.pi / 2, np.pi - 1e-9, np.pi])
 def test_axis_angle_and_matrix_round_trip(axis: np.ndarray, angle: float) -> None:

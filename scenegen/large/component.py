@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
 
 from physics.check import Check
 from physics.drop_mujoco import open_mujoco
-from physics.drop_pybullet import open_pybullet
 from physics.engine import Placement
 from physics.errors import EngineError
 from physics.materials import Material, find_material
@@ -18,6 +17,7 @@ from scenegen.errors import SceneError
 from scenegen.large.carry import Load, Pool, find_fallen, put_on
 from scenegen.large.fill import Member
 from scenegen.large.floor import Fixture, Job
+from scenegen.large.heap_rest import rest_half_way
 from scenegen.large.hold import HoldConfig
 from scenegen.large.pool import read_asset
 from scenegen.large.pour import at_rest, draw_load, pour
@@ -25,7 +25,7 @@ from scenegen.large.witness import Witness, verify_in_both
 from scenegen.pipeline.stage import Rejection
 from scenegen.provenance import item_rng
 from scenegen.scenes.scene import SceneObject, make_world
-from scenegen.scenes.settle import settle
+from scenegen.scenes.settle import Settled, settle
 from scenegen.scenes.supports import Region
 from scenegen.scenes.verify import check_overlap, failing_objects
 
@@ -37,13 +37,13 @@ class ComponentRequest:
     name: str
     seed: int
     members: tuple[Member, ...]
-    """Objects that have a place; empty for a bin that is to be filled."""
+    """Objects that have a place; of a bin all that lie in it at rest, or none where it is still to be filled."""
     fixtures: tuple[Fixture, ...]
     """All furniture that reaches into `box`."""
     box: Float64[np.ndarray, "2 3"]
     """Where the component may be: outside of it nothing is known of the furniture [m]."""
     pour: Job | None = None
-    """The bin that is to be filled."""
+    """The bin that is filled."""
     relax: bool = True
     """False to judge the members as they are."""
     loads: tuple[Load, ...] = ()
@@ -51,18 +51,10 @@ class ComponentRequest:
     loaded: bool = False
     """Whether what they carry is among the members; else it is drawn and put on them."""
 
-    heap: bool = False
-    """Whether the members are a heap."""
-
     @property
     def layered(self) -> bool:
-        """Whether it is a heap: it is given longer to come to rest, and what is wedged in it is taken out at once."""
-        return self.heap or (self.pour is not None and self.pour.layered)
-
-    @property
-    def drops_wedged(self) -> bool:
-        """Whether what is wedged is given up at once: others can take its place, or a heap would be waited for."""
-        return self.draws or self.layered
+        """Whether it is a heap, which is brought to rest otherwise."""
+        return self.pour is not None and self.pour.layered
 
     @property
     def draws(self) -> bool:
@@ -95,14 +87,16 @@ def hold_component(request: ComponentRequest, config: HoldConfig) -> HeldCompone
     replaced: list[str] = []
     reasons: dict[str, str] = {}
     objects = [_object(member, config) for member in request.members]
-    if request.pour is not None:
+    if request.pour is not None and not objects:
         objects = draw_load(request.pour, config, rng)
     for number in range(config.rounds):
         if request.pour is not None:
-            container = next(one for one in request.fixtures if one.name == request.pour.container)
-            objects, reasons = pour(
-                request.pour, container.placement(config.models), objects, config, rng, lost=reasons, first=number == 0
-            )
+            first = number == 0 and not request.members
+            if first or reasons:
+                container = next(one for one in request.fixtures if one.name == request.pour.container)
+                objects, reasons = pour(
+                    request.pour, container.placement(config.models), objects, config, rng, lost=reasons, first=first
+                )
         elif request.draws:
             try:
                 objects, reasons = _load(request, objects, config, rng, lost=reasons), {}
@@ -185,7 +179,7 @@ def _hold_still(
         if evidence is None:
             return rested, reasons, None
         wedged = failing_objects([check for check in evidence.refused if check.id == "S1"]) & reasons.keys()
-        if request.drops_wedged and wedged:  # what is this deep at rest is wedged: no waiting frees it
+        if request.draws and wedged:  # what is this deep at rest is wedged: no waiting frees it
             return rested, {name: reasons[name] for name in sorted(wedged)}, None
         objects = later
     return objects, reasons, None
@@ -231,25 +225,20 @@ def _relax(
     Two that are seen here to overlap too deeply need not be shown to both engines. A state that is no number says
     nothing here: the verification refuses it.
     """
-    # PyBullet lets heaps slip for longer than MuJoCo does, and rests them otherwise by some 1 mm: a heap is taken from
-    # the one towards the other.
-    calm = [(open_pybullet, config.creep), (open_mujoco, config.towards)] if request.layered else []
+    if request.layered:
+        rested, refused = rest_half_way(objects, furniture, ground, config.heap_rest, config.checks)
+        objects, lost = at_rest(rested, Settled({}, {}, np.nan, ()), request.pour)
+        return objects, lost | _reasons(refused, objects, request)
     overlaps: list[Check] = []
-    lost: dict[str, str] = {}
-    for open_engine, still in calm or [(open_mujoco, config.relax)]:
-        world = make_world(furniture, objects, ground)
-        engine = open_engine(world)
-        try:
-            end = settle(engine, objects, (_whole(request.box),), still)
-            if request.drops_wedged and engine.name == "mujoco":
-                overlaps = check_overlap(engine.contacts(), world, engine.name, config.checks)
-        finally:
-            engine.close()
-        if request.layered:  # whether it moves too much is for the verification to say, object by object
-            end = replace(end, lost={name: why for name, why in end.lost.items() if name not in end.restless})
-        objects, lost = at_rest(objects, end, request.pour)
-        if lost:
-            break
+    world = make_world(furniture, objects, ground)
+    engine = open_mujoco(world)
+    try:
+        end = settle(engine, objects, (_whole(request.box),), config.relax)
+        if request.draws:
+            overlaps = check_overlap(engine.contacts(), world, engine.name, config.checks)
+    finally:
+        engine.close()
+    objects, lost = at_rest(objects, end, request.pour)
     return objects, lost | _reasons([one for one in overlaps if one.verdict != "PASS"], objects, request)
 
 

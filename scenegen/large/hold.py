@@ -9,6 +9,7 @@ from jaxtyping import Float64
 
 from physics.model import Model
 from scenegen.large.heap import HeapConfig
+from scenegen.large.heap_rest import HeapRestConfig
 from scenegen.large.pool import read_asset, shell_points, shell_volume
 from scenegen.scenes.place import PlaceConfig
 from scenegen.scenes.scene import SceneAsset, SceneObject
@@ -48,12 +49,8 @@ class HoldConfig:
     """How more than `layer` objects are poured."""
     relax: SettleConfig = field(default_factory=lambda: SettleConfig(longest=4.0, quiet_time=0.3, quiet_speed=1e-3))
     """The rest of the way, with all furniture and at the step of the verdict."""
-    creep: SettleConfig = field(
-        default_factory=lambda: SettleConfig(longest=4.0, quiet_time=0.3, quiet_speed=3e-4, quiet_spin=6e-3)
-    )
-    """A heap first, in PyBullet: at these speeds it does not drift or turn by more than S2 allows."""
-    towards: SettleConfig = field(default_factory=lambda: SettleConfig(longest=0.1, quiet_time=0.1, quiet_speed=1e-3))
-    """A heap then, in MuJoCo: part of the way from where it rests in the one engine to where it rests in the other."""
+    heap_rest: HeapRestConfig = field(default_factory=HeapRestConfig)
+    """The same of a heap."""
     checks: SceneCheckConfig = field(default_factory=SceneCheckConfig)
 
 

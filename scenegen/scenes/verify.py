@@ -95,12 +95,8 @@ def verify_scene(world: World, engine: Engine, config: SceneCheckConfig) -> tupl
         return (*identity, *(Check(name, "not measured", np.nan, "1", 0.0, engine=engine.name) for name in MEASURED))
     engine.step(1)  # contacts belong to a step
     overlap = _overlap(engine.contacts(), watch, engine.name, config)
-    stride = max(round(config.sample_seconds / engine.timestep), 1)
-    seen: list[dict[str, Pose]] = []
-    for _ in range(max(round(config.hold_seconds / (stride * engine.timestep)), 1)):
-        engine.step(stride)
-        seen.append(_poses(engine.state()))
-    drift = _drift(start, seen, watch, engine.name, config)
+    seen = watch_poses(engine, config.hold_seconds, config.sample_seconds)
+    drift = _drift(start, seen, watch, engine.name, config.hold_seconds, config)
     balance = _balance(engine, watch, config)
     warnings = engine.health()
     health = Check(
@@ -144,6 +140,37 @@ def check_overlap(contacts: Contacts, world: World, engine: str, config: SceneCh
     return _overlap(contacts, _watch(world), engine, config)
 
 
+def check_drift(
+    start: dict[str, Pose],
+    seen: Sequence[dict[str, Pose]],
+    world: World,
+    engine: str,
+    seconds: float,
+    config: SceneCheckConfig,
+) -> list[Check]:
+    """S2 of an engine, reckoned from less time than a verdict takes: what would pass a limit, or else the worst.
+
+    Args:
+        start: Pose of each free body at the start.
+        seen: Poses at equal intervals, the last after `seconds`; none at all where a number is not finite.
+        world: What the engine holds.
+        engine: Its name.
+        seconds: Time that was looked at, up to the horizon of S2 [s].
+        config: Limits.
+    """
+    return _drift(start, seen, _watch(world), engine, seconds, config)
+
+
+def watch_poses(engine: Engine, seconds: float, interval: float) -> list[dict[str, Pose]]:
+    """Advance an engine, and return the poses at equal intervals; none at all where a number is not finite."""
+    stride = max(round(interval / engine.timestep), 1)
+    seen: list[dict[str, Pose]] = []
+    for _ in range(max(round(seconds / (stride * engine.timestep)), 1)):
+        engine.step(stride)
+        seen.append(_poses(engine.state()))
+    return seen
+
+
 def _overlap(contacts: Contacts, watch: _Watch, engine: str, config: SceneCheckConfig) -> list[Check]:
     fix = "The hulls overlap at the start: place the objects further apart or let them settle longer."
     if not np.isfinite(contacts.distances).all():
@@ -167,10 +194,15 @@ def _poses(state: State) -> dict[str, Pose]:
 
 
 def _drift(
-    start: dict[str, Pose], seen: Sequence[dict[str, Pose]], watch: _Watch, engine: str, config: SceneCheckConfig
+    start: dict[str, Pose],
+    seen: Sequence[dict[str, Pose]],
+    watch: _Watch,
+    engine: str,
+    seconds: float,
+    config: SceneCheckConfig,
 ) -> list[Check]:
     """S2: the largest displacement and rotation within the horizon: of the worst object, and of each that fails."""
-    horizon, seconds = config.horizon(engine), config.hold_seconds
+    horizon = config.horizon(engine)
     fix = f"It does not stand still for {horizon:g} s: let the scene settle longer, or take the object out."
     note = f"reckoned to {horizon:g} s from its rate in the last {seconds / 2:g} s of {seconds:g} s"
     drifts, turns = [], []

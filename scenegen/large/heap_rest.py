@@ -1,0 +1,118 @@
+"""Where both engines let a heap rest: half way between where it rests in the one and where it rests in the other.
+
+PyBullet rests a heap some tenths of a millimetre from where MuJoCo does, and a verdict allows a millimetre in either.
+What starts half way has half as far to go. Before that, what slips slowly has to arrive, such as a nut that rolls out
+of a gap over seconds: in PyBullet, which lets heaps slip for longer, and at a step so long that many seconds are cheap.
+What is found is a proposal; the verification judges it from its poses alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from physics.check import Check
+from physics.drop_mujoco import open_mujoco
+from physics.drop_pybullet import PybulletConfig, open_pybullet
+from physics.engine import Engine, Placement, World
+from physics.errors import EngineError
+from physics.materials import Material
+from scenegen.scenes.scene import SceneObject, make_world
+from scenegen.scenes.verify import SceneCheckConfig, check_drift, check_overlap, watch_poses
+
+Opener = Callable[[World], Engine]
+
+
+@dataclass(frozen=True)
+class HeapRestConfig:
+    """How a heap is brought to rest in each engine."""
+
+    coarse: PybulletConfig = field(default_factory=lambda: PybulletConfig(timestep_share=0.06))
+    """What slips does so at this step: on a heap of nuts and bolts three to four times that of verdicts."""
+    slipping: float = 4.0
+    """Longest time for that [s]."""
+    resting: float = 1.0
+    """Longest time in each engine, at the step of verdicts [s]."""
+    window: float = 0.5
+    """Time from which each object's motion is reckoned on to the end of the verification [s]."""
+    hopeless: float = 2.0
+    """What is then still reckoned to pass a limit this many times goes on, and is given up [1]."""
+    look: float = 0.05
+    """Time between two looks within a window [s]."""
+
+
+def rest_half_way(
+    objects: Sequence[SceneObject],
+    furniture: Sequence[Placement],
+    ground: Material,
+    config: HeapRestConfig,
+    checks: SceneCheckConfig,
+) -> tuple[list[SceneObject], list[Check]]:
+    """Let a heap come to rest in each engine in turn, and return it half way between.
+
+    Args:
+        objects: The heap, about at rest.
+        furniture: All that is near it.
+        ground: Material of the floor.
+        config: Steps and times.
+        checks: Limits of S1 and S2.
+
+    Returns:
+        The objects, and why some cannot stay: S1 of what is wedged, at the start or in the end, and S2 of what goes on.
+
+    Raises:
+        EngineError: The state is no longer a number.
+    """
+
+    def world(of: Sequence[SceneObject]) -> World:
+        return make_world(furniture, of, ground)
+
+    def rest(open_engine: Opener, of: list[SceneObject], longest: float) -> tuple[list[SceneObject], list[Check]]:
+        return _rest(open_engine, world(of), of, longest, config, checks)
+
+    wedged = _overlaps(world(objects), checks)
+    if wedged:  # PyBullet would throw them out, and what lies on them
+        return list(objects), wedged
+    slipped, _ = rest(partial(open_pybullet, config=config.coarse), list(objects), config.slipping)
+    first, creeps = rest(open_pybullet, slipped, config.resting)
+    second, moves = rest(open_mujoco, first, config.resting)
+    between = [a.at(a.X_WB.half_way(b.X_WB)) for a, b in zip(first, second, strict=True)]
+    hopeless = [check for check in (*creeps, *moves) if check.value > config.hopeless * (check.limit or 0.0)]
+    return between, [*hopeless, *_overlaps(world(between), checks)]
+
+
+def _rest(
+    open_engine: Opener,
+    world: World,
+    objects: list[SceneObject],
+    longest: float,
+    config: HeapRestConfig,
+    checks: SceneCheckConfig,
+) -> tuple[list[SceneObject], list[Check]]:
+    """Advance a world until none of its objects is about to pass a limit of S2; return them, and who then still is."""
+    engine, drift = open_engine(world), list[Check]()
+    try:
+        for _ in range(max(round(longest / config.window), 1)):
+            start = {one.name: one.X_WB for one in objects}
+            seen = watch_poses(engine, config.window, config.look)
+            if not seen[-1]:
+                raise EngineError(f"{engine.name}: the heap burst while it came to rest")
+            objects = [one.at(seen[-1][one.name]) for one in objects]
+            drift = check_drift(start, seen, world, engine.name, config.window, checks)
+            if all(check.verdict == "PASS" for check in drift):
+                break
+    finally:
+        engine.close()
+    return objects, [check for check in drift if check.verdict != "PASS"]
+
+
+def _overlaps(world: World, checks: SceneCheckConfig) -> list[Check]:
+    """Return S1 in MuJoCo of what overlaps too deeply."""
+    engine = open_mujoco(world)
+    try:
+        engine.step(1)  # contacts belong to a step
+        found = check_overlap(engine.contacts(), world, engine.name, checks)
+    finally:
+        engine.close()
+    return [check for check in found if check.verdict != "PASS"]
