@@ -8,7 +8,7 @@ import pytest
 from large_scene import compose, require, write_assets
 from scene_assets import plain_assets
 
-from physics.check import Verdict
+from physics.check import Check, Verdict
 from physics.engine import Placement, World
 from physics.errors import EngineError
 from physics.materials import find_material
@@ -16,10 +16,11 @@ from physics.mujoco_hold import HeldMujoco, open_held
 from physics.pose import Pose
 from scenegen.config import read_config
 from scenegen.errors import ConfigError, SceneError
-from scenegen.large import component, heap_rest
+from scenegen.large import component, heap_hold, heap_rest
 from scenegen.large.component import ComponentRequest, HeldComponent, hold_component
 from scenegen.large.demand import Demand
 from scenegen.large.heap import HeapConfig, Surface, come_to_rest, order_along, pour_heap
+from scenegen.large.heap_hold import hold_heap
 from scenegen.large.heap_rest import HeapRestConfig, rest_half_way
 from scenegen.large.hold import HoldConfig
 from scenegen.large.layouts import plan_floor
@@ -27,6 +28,7 @@ from scenegen.large.options import MixConfig, PileConfig
 from scenegen.large.pile import MOST_PILED
 from scenegen.large.pool import read_asset, shell_points, shell_volume
 from scenegen.large.publish import PublishLargeConfig, publish_large
+from scenegen.large.witness import verify_in_both
 from scenegen.pipeline.stage import Rejection
 from scenegen.scenes.load import load_scene
 from scenegen.scenes.publish import PublishedScene, scene_asset
@@ -231,11 +233,53 @@ def test_what_falls_further_comes_to_rest():
     assert fallen.X_WB.position[2] < 0.07
 
 
-def test_what_overlaps_too_deeply_is_named_before_an_engine_throws_it_out():
-    blocks = [SceneObject(f"b_{n}", assets()[1], Pose.translation(0.0493 * n, 0.0, 0.035)) for n in range(2)]
-    rested, refused = rest(blocks)
-    assert rested == blocks
-    assert [check.id for check in refused] == ["S1"] and failing_objects(refused) == {"b_0", "b_1"}
+def hold(objects, wanted):
+    job = replace(plan_floor(OPTIONS, wanted, DEMAND, packing=0.4).cells[0].jobs[0], region=REGION)
+    return hold_heap(objects, job, [pit()], HoldConfig("", {}))
+
+
+def test_what_is_wedged_is_taken_out_before_an_engine_throws_it_out():
+    wedged = [SceneObject(f"b_{n}", assets()[1], Pose.translation(0.0493 * n, 0.0, 0.035)) for n in range(2)]
+    held = hold([*lying_and_falling()[:4], *wedged], 4)
+    assert held.evidence is not None and {one.name for one in held.objects} == {f"low_{n}" for n in range(4)}
+    assert held.taken.keys() == {"b_0", "b_1"} and all("FAIL S1" in why for why in held.taken.values())
+    assert hold([*lying_and_falling()[:4], *wedged], 5).evidence is None  # too few are left
+
+
+def test_what_is_too_much_comes_off_the_top_and_the_rest_is_judged_without_it():
+    on_top = SceneObject("on_top", assets()[1], Pose.translation(0.12, 0.05, 0.0851))
+    held = hold([on_top, *lying_and_falling()[:4]], 4)
+    assert held.taken == {"on_top": "more than were asked for"}
+    assert held.evidence is not None and not held.evidence.refused
+    assert len(held.evidence.swept) == len(held.objects) == 4
+
+
+def test_what_fails_is_taken_out_and_what_lies_elsewhere_is_not_moved(monkeypatch):
+    """One block that a verdict refuses the first time: the others are judged from the very poses they had."""
+    judged = []
+
+    def first_refused(world, objects, config):
+        judged.append({one.name: one.X_WB for one in objects})
+        witness = verify_in_both(world, objects, config)
+        if len(judged) > 1:
+            return witness
+        return replace(witness, checks=(*witness.checks, Check("S2", "drift", 1.0, "m", 0.001, body="low_2")))
+
+    monkeypatch.setattr(heap_hold, "verify_in_both", first_refused)
+    held = hold(lying_and_falling()[:4], 3)
+    first, second = judged
+    assert first.keys() - second.keys() == held.taken.keys() == {"low_2"} and "FAIL S2 drift" in held.taken["low_2"]
+    assert all(np.array_equal(first[name].position, pose.position) for name, pose in second.items())
+
+
+def test_a_heap_of_which_nobody_can_be_named_is_not_held(monkeypatch):
+    def refused(world, objects, config):
+        witness = verify_in_both(world, objects, config)
+        return replace(witness, checks=(*witness.checks, Check("S5", "engine warnings", 1.0, "1", 0.0)))
+
+    monkeypatch.setattr(heap_hold, "verify_in_both", refused)
+    held = hold(lying_and_falling()[:4], 4)
+    assert held.evidence is None and len(held.taken) == 4 and not held.objects
 
 
 def test_a_state_that_is_no_number_is_an_error(monkeypatch):

@@ -17,7 +17,7 @@ from scenegen.errors import SceneError
 from scenegen.large.carry import Load, Pool, find_fallen, put_on
 from scenegen.large.fill import Member
 from scenegen.large.floor import Fixture, Job
-from scenegen.large.heap_rest import rest_half_way
+from scenegen.large.heap_hold import hold_heap
 from scenegen.large.hold import HoldConfig
 from scenegen.large.pool import read_asset
 from scenegen.large.pour import at_rest, draw_load, pour
@@ -25,7 +25,7 @@ from scenegen.large.witness import Witness, verify_in_both
 from scenegen.pipeline.stage import Rejection
 from scenegen.provenance import item_rng
 from scenegen.scenes.scene import SceneObject, make_world
-from scenegen.scenes.settle import Settled, settle
+from scenegen.scenes.settle import settle
 from scenegen.scenes.supports import Region
 from scenegen.scenes.verify import check_overlap, failing_objects
 
@@ -50,11 +50,6 @@ class ComponentRequest:
     """What some of the members carry."""
     loaded: bool = False
     """Whether what they carry is among the members; else it is drawn and put on them."""
-
-    @property
-    def layered(self) -> bool:
-        """Whether it is a heap, which is brought to rest otherwise."""
-        return self.pour is not None and self.pour.layered
 
     @property
     def draws(self) -> bool:
@@ -103,10 +98,10 @@ def hold_component(request: ComponentRequest, config: HoldConfig) -> HeldCompone
             except SceneError as error:
                 return Rejection("component", "no room on furniture", np.nan, None, "", str(error))
         if not reasons:
-            objects, reasons, evidence = _hold_still(request, objects, config)
+            objects, reasons, evidence = _hold(request, objects, config)
             if evidence is not None:
-                return _held(request, objects, evidence, replaced)
-        replaced += [f"{name}: {reason}" for name, reason in sorted(reasons.items())]
+                return _held(request, objects, evidence, [*replaced, *_lines(reasons)])
+        replaced += _lines(reasons)
         if not request.draws:
             break
     worst = "; ".join(replaced[-3:])
@@ -161,6 +156,28 @@ def _held(
 
 def _object(member: Member, config: HoldConfig) -> SceneObject:
     return SceneObject(member.name, read_asset(config.root, member.folder), member.X_WB)
+
+
+def _hold(
+    request: ComponentRequest, objects: list[SceneObject], config: HoldConfig
+) -> tuple[list[SceneObject], dict[str, str], Witness | None]:
+    """Judge a component; of a heap that holds, what was taken out of it is gone.
+
+    Returns:
+        The objects at rest; those that fail, or were taken out, and why; and the evidence where the others hold.
+    """
+    if request.pour is None or not request.pour.layered:
+        return _hold_still(request, objects, config)
+    furniture = [one.placement(config.models) for one in request.fixtures]
+    try:
+        heap = hold_heap(objects, request.pour, furniture, config)
+    except EngineError as error:  # the state is no longer a number
+        return objects, {one.name: str(error) for one in objects}, None
+    return list(heap.objects) if heap.evidence else objects, heap.taken, heap.evidence
+
+
+def _lines(reasons: dict[str, str]) -> list[str]:
+    return [f"{name}: {reason}" for name, reason in sorted(reasons.items())]
 
 
 def _hold_still(
@@ -225,10 +242,6 @@ def _relax(
     Two that are seen here to overlap too deeply need not be shown to both engines. A state that is no number says
     nothing here: the verification refuses it.
     """
-    if request.layered:
-        rested, refused = rest_half_way(objects, furniture, ground, config.heap_rest, config.checks)
-        objects, lost = at_rest(rested, Settled({}, {}, np.nan, ()), request.pour)
-        return objects, lost | _reasons(refused, objects, request)
     overlaps: list[Check] = []
     world = make_world(furniture, objects, ground)
     engine = open_mujoco(world)

@@ -52,14 +52,14 @@ def rest_half_way(
     """Let a heap come to rest in each engine in turn, and return it half way between.
 
     Args:
-        objects: The heap, about at rest.
+        objects: The heap, about at rest, nothing wedged in it.
         furniture: All that is near it.
         ground: Material of the floor.
         config: Steps and times.
         checks: Limits of S1 and S2.
 
     Returns:
-        The objects, and why some cannot stay: S1 of what is wedged, at the start or in the end, and S2 of what goes on.
+        The objects, and why some cannot stay: S2 of what goes on, and S1 of what is wedged.
 
     Raises:
         EngineError: The state is no longer a number.
@@ -71,15 +71,23 @@ def rest_half_way(
     def rest(open_engine: Opener, of: list[SceneObject], longest: float) -> tuple[list[SceneObject], list[Check]]:
         return _rest(open_engine, world(of), of, longest, config, checks)
 
-    wedged = _overlaps(world(objects), checks)
-    if wedged:  # PyBullet would throw them out, and what lies on them
-        return list(objects), wedged
     slipped, _ = rest(partial(open_pybullet, config=config.coarse), list(objects), config.slipping)
     first, creeps = rest(open_pybullet, slipped, config.resting)
     second, moves = rest(open_mujoco, first, config.resting)
     between = [a.at(a.X_WB.half_way(b.X_WB)) for a, b in zip(first, second, strict=True)]
     hopeless = [check for check in (*creeps, *moves) if check.value > config.hopeless * (check.limit or 0.0)]
-    return between, [*hopeless, *_overlaps(world(between), checks)]
+    return between, [*hopeless, *find_wedged(world(between), checks)]
+
+
+def find_wedged(world: World, checks: SceneCheckConfig) -> list[Check]:
+    """Return S1 in MuJoCo of what overlaps too deeply. PyBullet would throw it out, and what lies on it."""
+    engine = open_mujoco(world)
+    try:
+        engine.step(1)  # contacts belong to a step
+        found = check_overlap(engine.contacts(), world, engine.name, checks)
+    finally:
+        engine.close()
+    return [check for check in found if check.verdict != "PASS"]
 
 
 def _rest(
@@ -105,14 +113,3 @@ def _rest(
     finally:
         engine.close()
     return objects, [check for check in drift if check.verdict != "PASS"]
-
-
-def _overlaps(world: World, checks: SceneCheckConfig) -> list[Check]:
-    """Return S1 in MuJoCo of what overlaps too deeply."""
-    engine = open_mujoco(world)
-    try:
-        engine.step(1)  # contacts belong to a step
-        found = check_overlap(engine.contacts(), world, engine.name, checks)
-    finally:
-        engine.close()
-    return [check for check in found if check.verdict != "PASS"]

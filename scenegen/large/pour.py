@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -22,7 +23,7 @@ from scenegen.scenes.settle import Settled, settle
 
 
 def draw_load(job: Job, config: HoldConfig, rng: np.random.Generator) -> list[SceneObject]:
-    """Return what is poured into a bin, as much as it has room for; places come later.
+    """Return what is poured into a bin, and of a heap some more, as far as there is room; places come later.
 
     Raises:
         SceneError: The bin does not hold so many.
@@ -30,9 +31,12 @@ def draw_load(job: Job, config: HoldConfig, rng: np.random.Generator) -> list[Sc
     room = job.pour_room
     smallest = min(shell_volume(read_asset(config.root, folder)) for folder in config.poured)
     drawn: list[SceneObject] = []
-    for number in range(job.poured):
+    spare = math.ceil(config.heap_spare * job.poured) if job.layered else 0
+    for number in range(job.poured + spare):
         # What is left must hold the smallest of those that still come.
-        asset = draw_poured(config, rng, room - smallest * (job.poured - number - 1))
+        asset = draw_poured(config, rng, room - smallest * max(job.poured - number - 1, 0))
+        if asset is None and number >= job.poured:
+            break
         if asset is None:
             raise SceneError(f"{job.name}: {job.poured} objects do not fit into the bin, {number} do")
         room -= shell_volume(asset)
