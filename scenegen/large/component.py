@@ -69,7 +69,7 @@ class HeldComponent:
     """Most contacts seen at once [1]."""
     checks: tuple[Check, ...]
     replaced: tuple[str, ...]
-    """What was taken out and why."""
+    """What was taken out because it does not hold, and why."""
     escaped: bool
     """True when an object left the request's box: the component must be judged again in a larger one."""
     loads: tuple[Load, ...] = ()
@@ -77,7 +77,10 @@ class HeldComponent:
 
 
 def hold_component(request: ComponentRequest, config: HoldConfig) -> HeldComponent | Rejection:
-    """Settle and verify one component; what fails in a bin or on furniture is replaced, up to `rounds` times."""
+    """Settle and verify one component; what fails in a bin or on furniture is replaced, up to `rounds` times.
+
+    Of a heap it is taken out, and replaced where too few are left.
+    """
     rng = item_rng(request.seed, request.name, "component")
     replaced: list[str] = []
     reasons: dict[str, str] = {}
@@ -97,11 +100,15 @@ def hold_component(request: ComponentRequest, config: HoldConfig) -> HeldCompone
                 objects, reasons = _load(request, objects, config, rng, lost=reasons), {}
             except SceneError as error:
                 return Rejection("component", "no room on furniture", np.nan, None, "", str(error))
-        if not reasons:
-            objects, reasons, evidence = _hold(request, objects, config)
-            if evidence is not None:
-                return _held(request, objects, evidence, [*replaced, *_lines(reasons)])
-        replaced += _lines(reasons)
+        if request.pour is not None and request.pour.layered:
+            objects, reasons, evidence = _hold_heap(request, request.pour, objects, reasons, config)
+        elif not reasons:
+            objects, reasons, evidence = _hold_still(request, objects, config)
+        else:
+            evidence = None
+        replaced += [f"{name}: {reason}" for name, reason in sorted(reasons.items())]
+        if evidence is not None:
+            return _held(request, objects, evidence, replaced)
         if not request.draws:
             break
     worst = "; ".join(replaced[-3:])
@@ -158,26 +165,23 @@ def _object(member: Member, config: HoldConfig) -> SceneObject:
     return SceneObject(member.name, read_asset(config.root, member.folder), member.X_WB)
 
 
-def _hold(
-    request: ComponentRequest, objects: list[SceneObject], config: HoldConfig
+def _hold_heap(
+    request: ComponentRequest, job: Job, objects: list[SceneObject], lost: dict[str, str], config: HoldConfig
 ) -> tuple[list[SceneObject], dict[str, str], Witness | None]:
-    """Judge a component; of a heap that holds, what was taken out of it is gone.
+    """Judge a heap, of which some are lost already.
 
     Returns:
-        The objects at rest; those that fail, or were taken out, and why; and the evidence where the others hold.
+        What holds, or else what rests and what was taken out; the latter by name and why; and the evidence where
+        enough hold.
     """
-    if request.pour is None or not request.pour.layered:
-        return _hold_still(request, objects, config)
     furniture = [one.placement(config.models) for one in request.fixtures]
     try:
-        heap = hold_heap(objects, request.pour, furniture, config)
+        heap = hold_heap(objects, lost, job, furniture, config)
     except EngineError as error:  # the state is no longer a number
         return objects, {one.name: str(error) for one in objects}, None
-    return list(heap.objects) if heap.evidence else objects, heap.taken, heap.evidence
-
-
-def _lines(reasons: dict[str, str]) -> list[str]:
-    return [f"{name}: {reason}" for name, reason in sorted(reasons.items())]
+    if heap.evidence is not None:
+        return list(heap.objects), heap.taken, heap.evidence
+    return [*heap.objects, *(one for one in objects if one.name in heap.taken)], heap.taken, None
 
 
 def _hold_still(

@@ -49,7 +49,7 @@ class Job:
     keep_clear: tuple[Float64[np.ndarray, "K 2"], ...] = ()
     """Convex outlines from above that nothing may stand on, such as doorways [m]."""
     poured: int = 0
-    """Objects poured into `container` [1]."""
+    """Objects that are to lie in `container`, poured into it [1]."""
     layered: bool = False
     """Whether they are poured in layers, however few they are; many are in any case."""
     container: str = ""

@@ -8,7 +8,7 @@ verdict is of what is delivered: all of it, from its poses alone, in both engine
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,21 +28,28 @@ from scenegen.scenes.verify import failing_objects
 
 @dataclass(frozen=True, eq=False)
 class HeldHeap:
-    """What is left of a heap, and why the others are not."""
+    """What is left of a heap, and what does not hold."""
 
     objects: tuple[SceneObject, ...]
     """At rest."""
     taken: dict[str, str]
-    """What was taken out, and why."""
+    """What was taken out because it does not hold, and why."""
     evidence: Witness | None
     """What both engines say of `objects`; None where too few are left, or nobody could be named."""
 
 
-def hold_heap(objects: Sequence[SceneObject], job: Job, furniture: Sequence[Placement], config: HoldConfig) -> HeldHeap:
+def hold_heap(
+    objects: Sequence[SceneObject],
+    lost: Mapping[str, str],
+    job: Job,
+    furniture: Sequence[Placement],
+    config: HoldConfig,
+) -> HeldHeap:
     """Bring a heap to rest and verify it, taking out what does not hold, until as many as wanted hold in both engines.
 
     Args:
         objects: The heap, about at rest; more than `job` wants.
+        lost: Objects of it that cannot stay, and why.
         job: The pit that it lies in, and how many objects are wanted there.
         furniture: All that is near it.
         config: Times and limits.
@@ -58,16 +65,21 @@ def hold_heap(objects: Sequence[SceneObject], job: Job, furniture: Sequence[Plac
     def without(gone: Collection[str], of: Sequence[SceneObject]) -> list[SceneObject]:
         return [one for one in of if one.name not in gone]
 
-    left, taken = list(objects), dict[str, str]()
-    while wedged := _against(find_wedged(world(left), config.checks), left):
+    taken = dict(lost)
+    left = without(taken, objects)
+    while len(left) >= job.poured and (wedged := _against(find_wedged(world(left), config.checks), left)):
         taken |= wedged
         left = without(wedged, left)
+    if len(left) < job.poured:
+        return HeldHeap(tuple(left), taken, None)
     rested, refused = rest_half_way(left, furniture, ground, config.heap_rest, config.checks)
     left, failing = at_rest(rested, Settled({}, {}, np.nan, ()), job)
     failing |= _against(refused, left)
+    whole: list[SceneObject] = []  # what held before some came off the top
     while True:
-        taken |= failing
-        left = without(failing, left)
+        if failing:
+            taken |= failing
+            left, whole = without(failing, whole or left), []
         if len(left) < job.poured:
             return HeldHeap(tuple(left), taken, None)
         witness = verify_in_both(world(left), left, config.checks)
@@ -77,20 +89,27 @@ def hold_heap(objects: Sequence[SceneObject], job: Job, furniture: Sequence[Plac
             return HeldHeap((), taken | dict.fromkeys((one.name for one in left), why), None)
         if not failing and len(left) == job.poured:
             return HeldHeap(tuple(left), taken, witness)
-        failing = failing or dict.fromkeys(_highest(left, len(left) - job.poured), "more than were asked for")
+        if not failing:
+            whole, left = left, without(_highest(left, len(left) - job.poured), left)
 
 
 def _against(refused: Sequence[Check], objects: Sequence[SceneObject]) -> dict[str, str]:
-    """Return the objects that refused checks name, and what they say."""
-    names = {one.name for one in objects}
+    """Return the objects that refused checks name, and what they say; of two that overlap the one that reaches higher.
+
+    What lies below carries others.
+    """
+    known = {one.name: one for one in objects}
     against: dict[str, list[str]] = {}
     for check in refused:
-        for name in sorted(failing_objects([check]) & names):
+        named = sorted(failing_objects([check]) & known.keys())
+        if check.id == "S1" and len(named) == 2:
+            named = _highest([known[name] for name in named], 1)
+        for name in named:
             against.setdefault(name, []).append(check.describe())
     return {name: "; ".join(against[name]) for name in sorted(against)}
 
 
 def _highest(objects: Sequence[SceneObject], count: int) -> list[str]:
-    """Return the objects that reach highest: what lies on one of them reaches higher still."""
+    """Return the objects that reach highest: as a rule nothing lies on them."""
     order = np.argsort([-top_of(one) for one in objects], kind="stable")
     return [objects[row].name for row in order[:count]]
