@@ -412,7 +412,7 @@ def test_where_too_few_hold_more_is_poured_and_the_rest_is_kept(root, scene, mon
 def test_a_heap_is_drawn_with_some_to_spare_as_far_as_there_is_room(root, scene):
     _, config = request(scene, root, OBJECTS)
     job = replace(plan_floor(OPTIONS, OBJECTS, DEMAND, packing=0.4).cells[0].jobs[0], pour_room=1.0)
-    assert len(draw_load(job, config, np.random.default_rng(0))) == OBJECTS + 4  # 12 % of 30
+    assert len(draw_load(job, config, np.random.default_rng(0))) == OBJECTS + 8  # a quarter of 30
     assert len(draw_load(replace(job, layered=False), config, np.random.default_rng(0))) == OBJECTS
     smallest = min(shell_volume(read_asset(str(root), folder)) for folder in config.poured)
     full = replace(job, poured=3, pour_room=3.1 * smallest)
