@@ -52,8 +52,8 @@ class HoldConfig:
     heap_rest: HeapRestConfig = field(default_factory=HeapRestConfig)
     """The same of a heap."""
     heap_spare: float = 0.25
-    """Share of a heap that is poured besides what is asked for, as far as there is room [1]: of heaps of 50, 100 and 112
-    10, 8 and 15 % went on creeping."""
+    """Share of a heap that is poured besides what is asked for, as far as there is room [1]: in heaps of 50, 100 and
+    112 objects 10, 8 and 15 % crept on."""
     checks: SceneCheckConfig = field(default_factory=SceneCheckConfig)
 
 
