@@ -27,7 +27,7 @@ from scenegen.provenance import item_rng
 from scenegen.scenes.scene import SceneObject, make_world
 from scenegen.scenes.settle import settle
 from scenegen.scenes.supports import Region
-from scenegen.scenes.verify import check_overlap, failing_objects
+from scenegen.scenes.verify import check_overlap, failing_objects, reasons_against
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,16 +264,11 @@ def _reasons(refused: Sequence[Check], objects: Sequence[SceneObject], request: 
 
     Of a piece of furniture and what overlaps it, the latter is meant: it can be put elsewhere.
     """
-    names, carriers = {one.name for one in objects}, {load.carrier for load in request.loads}
-    against: dict[str, list[str]] = {}
-    for check in refused:
-        named = failing_objects([check]) & names
-        if check.id == "S1":
-            named = named - carriers or named
-        for name in named:
-            against.setdefault(name, []).append(check.describe())
+    carriers = {load.carrier for load in request.loads}
+    names = [one.name for one in objects]
+    against = reasons_against(refused, names, of_overlap=lambda named: named - carriers or named)
     whole = [check.describe() for check in refused if not check.body]
-    return {name: "; ".join([*against[name], *whole]) for name in sorted(against)}
+    return {name: "; ".join([*said, *whole]) for name, said in against.items()}
 
 
 def _whole(box: np.ndarray) -> Region:

@@ -23,7 +23,7 @@ from scenegen.large.pour import at_rest
 from scenegen.large.witness import Witness, verify_in_both
 from scenegen.scenes.scene import SceneObject, make_world
 from scenegen.scenes.settle import Settled
-from scenegen.scenes.verify import failing_objects
+from scenegen.scenes.verify import reasons_against
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,14 +99,8 @@ def _against(refused: Sequence[Check], objects: Sequence[SceneObject]) -> dict[s
     What lies below carries others.
     """
     known = {one.name: one for one in objects}
-    against: dict[str, list[str]] = {}
-    for check in refused:
-        named = sorted(failing_objects([check]) & known.keys())
-        if check.id == "S1" and len(named) == 2:
-            named = _highest([known[name] for name in named], 1)
-        for name in named:
-            against.setdefault(name, []).append(check.describe())
-    return {name: "; ".join(against[name]) for name in sorted(against)}
+    against = reasons_against(refused, known, lambda named: _highest([known[name] for name in sorted(named)], 1))
+    return {name: "; ".join(said) for name, said in against.items()}
 
 
 def _highest(objects: Sequence[SceneObject], count: int) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,7 +96,7 @@ def verify_scene(world: World, engine: Engine, config: SceneCheckConfig) -> tupl
     engine.step(1)  # contacts belong to a step
     overlap = _overlap(engine.contacts(), watch, engine.name, config)
     seen = watch_poses(engine, config.hold_seconds, config.sample_seconds)
-    drift = _drift(start, seen, watch, engine.name, config.hold_seconds, config)
+    drift = check_drift(start, seen, world, engine.name, config.hold_seconds, config)
     balance = _balance(engine, watch, config)
     warnings = engine.health()
     health = Check(
@@ -108,6 +108,24 @@ def verify_scene(world: World, engine: Engine, config: SceneCheckConfig) -> tupl
 def failing_objects(checks: Sequence[Check]) -> set[str]:
     """Return the names of the objects that failed checks speak of."""
     return {name for check in checks if check.verdict in ("FAIL", "UNDECIDED") for name in check.body.split(" and ")}
+
+
+def reasons_against(
+    refused: Sequence[Check], names: Collection[str], of_overlap: Callable[[set[str]], Collection[str]]
+) -> dict[str, list[str]]:
+    """Return what refused checks say against each object that they name, objects in order.
+
+    Args:
+        refused: Checks that do not hold.
+        names: The objects that can be meant.
+        of_overlap: Which of those that overlap are meant.
+    """
+    against: dict[str, list[str]] = {}
+    for check in refused:
+        named = failing_objects([check]) & set(names)
+        for name in of_overlap(named) if named and check.id == "S1" else named:
+            against.setdefault(name, []).append(check.describe())
+    return dict(sorted(against.items()))
 
 
 def _watch(world: World) -> _Watch:
@@ -138,27 +156,6 @@ def _friction_lengths(model: Model) -> list[float]:
 def check_overlap(contacts: Contacts, world: World, engine: str, config: SceneCheckConfig) -> list[Check]:
     """S1: the pair whose penetration is largest against its limit, and every other that does not pass."""
     return _overlap(contacts, _watch(world), engine, config)
-
-
-def check_drift(
-    start: dict[str, Pose],
-    seen: Sequence[dict[str, Pose]],
-    world: World,
-    engine: str,
-    seconds: float,
-    config: SceneCheckConfig,
-) -> list[Check]:
-    """S2 of an engine, reckoned from less time than a verdict takes: what would pass a limit, or else the worst.
-
-    Args:
-        start: Pose of each free body at the start.
-        seen: Poses at equal intervals, the last after `seconds`; none at all where a number is not finite.
-        world: What the engine holds.
-        engine: Its name.
-        seconds: Time that was looked at, up to the horizon of S2 [s].
-        config: Limits.
-    """
-    return _drift(start, seen, _watch(world), engine, seconds, config)
 
 
 def watch_poses(engine: Engine, seconds: float, interval: float) -> list[dict[str, Pose]]:
@@ -193,24 +190,34 @@ def _poses(state: State) -> dict[str, Pose]:
     return {name: state.pose(name) for name in state.names} if finite else {}
 
 
-def _drift(
+def check_drift(
     start: dict[str, Pose],
     seen: Sequence[dict[str, Pose]],
-    watch: _Watch,
+    world: World,
     engine: str,
     seconds: float,
     config: SceneCheckConfig,
 ) -> list[Check]:
-    """S2: the largest displacement and rotation within the horizon: of the worst object, and of each that fails."""
+    """S2: the largest displacement and rotation within the horizon: of the worst object, and of each that fails.
+
+    Args:
+        start: Pose of each free body at the start.
+        seen: Poses at equal intervals, the last after `seconds`; none at all where a number is not finite.
+        world: What the engine holds.
+        engine: Its name.
+        seconds: Time that was looked at, at most the horizon [s].
+        config: Limits.
+    """
+    roots = {p.name: p.model.root for p in world.placements}
     horizon = config.horizon(engine)
     fix = f"It does not stand still for {horizon:g} s: let the scene settle longer, or take the object out."
     note = f"reckoned to {horizon:g} s from its rate in the last {seconds / 2:g} s of {seconds:g} s"
     drifts, turns = [], []
     for name, X_WB in start.items():
-        limit = max(config.drift_floor, config.drift_share * watch.least[name])
+        limit = max(config.drift_floor, config.drift_share * float(roots[name].extents.min()))
         distance, far, angle, wide = np.nan, False, np.nan, False
         if all(name in poses for poses in seen):
-            com = watch.com[name]
+            com = roots[name].inertial.com
             moved = np.array([poses[name].apply(com) for poses in seen]) - X_WB.apply(com)
             turned = np.array([_rotation_vector(X_WB, poses[name]) for poses in seen])
             (distance, far), (angle, wide) = (_reach(path, seconds, horizon) for path in (moved, turned))
