@@ -1,9 +1,9 @@
-"""A heap that both engines hold: what does not is taken out, nothing else is touched, and the rest is judged again.
+"""A heap that both engines hold: what does not is taken out, the rest comes to rest anew and is judged again.
 
 In a heap of hundreds some objects always creep on, such as a nut that rolls over another. Others poured in their place
-push all the rest, of which again some creep. Taken out, they leave the others where they were judged, and as a rule
-carried little. So more objects are poured than are asked for, and what is too much in the end comes off the top. The
-verdict is of what is delivered: all of it, from its poses alone, in both engines.
+push all the rest, of which again some creep. Taken out, they leave a gap into which little slips. So more objects are
+poured than are asked for, and what is too much in the end comes off the top. The verdict is of what is delivered: all
+of it, from its poses alone, in both engines.
 """
 
 from __future__ import annotations
@@ -62,35 +62,41 @@ def hold_heap(
     def world(of: Sequence[SceneObject]) -> World:
         return make_world(furniture, of, ground)
 
-    def without(gone: Collection[str], of: Sequence[SceneObject]) -> list[SceneObject]:
-        return [one for one in of if one.name not in gone]
+    def wedged_in(of: Sequence[SceneObject]) -> dict[str, str]:
+        return _against(find_wedged(world(of), config.checks), of)
 
-    taken = dict(lost)
-    left = without(taken, objects)
-    while len(left) >= job.poured and (wedged := _against(find_wedged(world(left), config.checks), left)):
-        taken |= wedged
-        left = without(wedged, left)
-    if len(left) < job.poured:
-        return HeldHeap(tuple(left), taken, None)
-    rested, refused = rest_half_way(left, furniture, ground, config.heap_rest, config.checks)
-    left, failing = at_rest(rested, Settled({}, {}, np.nan, ()), job)
-    failing |= _against(refused, left)
-    whole: list[SceneObject] = []  # what held before some came off the top
-    while True:
-        if failing:
-            taken |= failing
-            left, whole = without(failing, whole or left), []
-        if len(left) < job.poured:
-            return HeldHeap(tuple(left), taken, None)
-        witness = verify_in_both(world(left), left, config.checks)
-        failing = _against(witness.refused, left)
-        if witness.refused and not failing:  # a check of the whole: nobody can be named
-            why = "; ".join(check.describe() for check in witness.refused)
-            return HeldHeap((), taken | dict.fromkeys((one.name for one in left), why), None)
-        if not failing and len(left) == job.poured:
-            return HeldHeap(tuple(left), taken, witness)
+    def judge(of: Sequence[SceneObject]) -> tuple[Witness, dict[str, str]]:
+        witness = verify_in_both(world(of), of, config.checks, until_refused=False)
+        return witness, _against(witness.refused, of) or _against_all(witness.refused, of)
+
+    taken, heap = dict(lost), _without(lost, objects)
+    while len(heap) >= job.poured:
+        failing = wedged_in(heap)
         if not failing:
-            whole, left = left, without(_highest(left, len(left) - job.poured), left)
+            rested = rest_half_way(heap, furniture, ground, config.heap_rest, config.checks)
+            heap, failing = at_rest(rested, Settled({}, {}, np.nan, ()), job)
+            failing |= wedged_in(heap)
+        if not failing:
+            held = heap
+            witness, failing = judge(held)
+            if not failing and len(heap) > job.poured:
+                held = _without(_highest(heap, len(heap) - job.poured), heap)
+                witness, failing = judge(held)
+            if not failing:
+                return HeldHeap(tuple(held), taken, witness)
+        taken |= failing
+        heap = _without(failing, heap)
+    return HeldHeap(tuple(heap), taken, None)
+
+
+def _without(gone: Collection[str], of: Sequence[SceneObject]) -> list[SceneObject]:
+    return [one for one in of if one.name not in gone]
+
+
+def _against_all(refused: Sequence[Check], objects: Sequence[SceneObject]) -> dict[str, str]:
+    """Return all objects, and what checks that name none of them say of the whole; nobody where none is refused."""
+    said = "; ".join(check.describe() for check in refused)
+    return dict.fromkeys((one.name for one in objects), said) if refused else {}
 
 
 def _against(refused: Sequence[Check], objects: Sequence[SceneObject]) -> dict[str, str]:

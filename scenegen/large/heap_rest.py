@@ -36,8 +36,6 @@ class HeapRestConfig:
     """Longest time in each engine, at the step of verdicts [s]."""
     window: float = 0.5
     """Time from which each object's motion is reckoned on to the end of the verification [s]."""
-    hopeless: float = 2.0
-    """What is then still reckoned to pass a limit this many times goes on, and is given up [1]."""
     look: float = 0.05
     """Time between two looks within a window [s]."""
 
@@ -48,7 +46,7 @@ def rest_half_way(
     ground: Material,
     config: HeapRestConfig,
     checks: SceneCheckConfig,
-) -> tuple[list[SceneObject], list[Check]]:
+) -> list[SceneObject]:
     """Let a heap come to rest in each engine in turn, and return it half way between.
 
     Args:
@@ -56,27 +54,19 @@ def rest_half_way(
         furniture: All that is near it.
         ground: Material of the floor.
         config: Steps and times.
-        checks: Limits of S1 and S2.
-
-    Returns:
-        The objects, and why some cannot stay: S2 of what goes on, and S1 of what is wedged.
+        checks: Limits of S2, which say when an object rests.
 
     Raises:
         EngineError: The state is no longer a number.
     """
 
-    def world(of: Sequence[SceneObject]) -> World:
-        return make_world(furniture, of, ground)
+    def rest(open_engine: Opener, of: Sequence[SceneObject], longest: float) -> list[SceneObject]:
+        return _rest(open_engine, make_world(furniture, of, ground), of, longest, config, checks)
 
-    def rest(open_engine: Opener, of: list[SceneObject], longest: float) -> tuple[list[SceneObject], list[Check]]:
-        return _rest(open_engine, world(of), of, longest, config, checks)
-
-    slipped, _ = rest(partial(open_pybullet, config=config.coarse), list(objects), config.slipping)
-    first, creeps = rest(open_pybullet, slipped, config.resting)
-    second, moves = rest(open_mujoco, first, config.resting)
-    between = [a.at(a.X_WB.half_way(b.X_WB)) for a, b in zip(first, second, strict=True)]
-    hopeless = [check for check in (*creeps, *moves) if check.value > config.hopeless * (check.limit or 0.0)]
-    return between, [*hopeless, *find_wedged(world(between), checks)]
+    slipped = rest(partial(open_pybullet, config=config.coarse), objects, config.slipping)
+    first = rest(open_pybullet, slipped, config.resting)
+    second = rest(open_mujoco, first, config.resting)
+    return [a.at(a.X_WB.half_way(b.X_WB)) for a, b in zip(first, second, strict=True)]
 
 
 def find_wedged(world: World, checks: SceneCheckConfig) -> list[Check]:
@@ -93,23 +83,23 @@ def find_wedged(world: World, checks: SceneCheckConfig) -> list[Check]:
 def _rest(
     open_engine: Opener,
     world: World,
-    objects: list[SceneObject],
+    objects: Sequence[SceneObject],
     longest: float,
     config: HeapRestConfig,
     checks: SceneCheckConfig,
-) -> tuple[list[SceneObject], list[Check]]:
-    """Advance a world until none of its objects is about to pass a limit of S2; return them, and who then still is."""
-    engine, drift = open_engine(world), list[Check]()
+) -> list[SceneObject]:
+    """Advance a world until none of its objects is about to pass a limit of S2, or for the longest time."""
+    engine, resting = open_engine(world), list(objects)
     try:
         for _ in range(max(round(longest / config.window), 1)):
-            start = {one.name: one.X_WB for one in objects}
+            start = {one.name: one.X_WB for one in resting}
             seen = watch_poses(engine, config.window, config.look)
             if not seen[-1]:
                 raise EngineError(f"{engine.name}: the heap burst while it came to rest")
-            objects = [one.at(seen[-1][one.name]) for one in objects]
+            resting = [one.at(seen[-1][one.name]) for one in resting]
             drift = check_drift(start, seen, world, engine.name, config.window, checks)
             if all(check.verdict == "PASS" for check in drift):
                 break
     finally:
         engine.close()
-    return objects, [check for check in drift if check.verdict != "PASS"]
+    return resting

@@ -23,7 +23,7 @@ OPEN_ENGINES = (open_mujoco, open_pybullet)
 
 @dataclass(frozen=True, eq=False)
 class Witness:
-    """What both engines say of a world, or the first that refuses it."""
+    """What the engines say of a world: both, or one that refuses it."""
 
     checks: tuple[Check, ...]
     swept: Float64[np.ndarray, "N 2 3"]
@@ -31,7 +31,7 @@ class Witness:
     contacts: int
     """Most contacts that an engine saw at once [1]."""
     state: State
-    """Where the last engine left the objects: the one that refuses them, if any does."""
+    """Where the last engine that was asked left the objects."""
 
     @property
     def refused(self) -> tuple[Check, ...]:
@@ -39,8 +39,17 @@ class Witness:
         return tuple(check for check in self.checks if check.verdict in (Verdict.FAIL, Verdict.UNDECIDED))
 
 
-def verify_in_both(world: World, objects: Sequence[SceneObject], config: SceneCheckConfig) -> Witness:
-    """Judge a world from rest with sleep off (S1 to S3, S5), in one engine after the other until one refuses it.
+def verify_in_both(
+    world: World, objects: Sequence[SceneObject], config: SceneCheckConfig, *, until_refused: bool = True
+) -> Witness:
+    """Judge a world from rest with sleep off (S1 to S3, S5), in one engine after the other.
+
+    Args:
+        world: What to judge.
+        objects: What is free in it.
+        config: Times and limits.
+        until_refused: False to ask the second engine even where the first refuses the world, so that all that fails is
+            known at once.
 
     Raises:
         EngineError: An engine refuses to load the world, or its state is no longer a number.
@@ -55,7 +64,7 @@ def verify_in_both(world: World, objects: Sequence[SceneObject], config: SceneCh
         finally:
             engine.close()
         witness = found if witness is None else _both(witness, found)
-        if witness.refused:
+        if until_refused and witness.refused:
             break
     assert witness is not None  # there are engines
     return witness

@@ -272,6 +272,8 @@ def _badness(check: Check) -> float:
 def _balance(engine: Engine, watch: _Watch, config: SceneCheckConfig) -> list[Check]:
     """S3: every object is carried by something static, and contact forces balance its weight.
 
+    Of the forces and of the torques the worst is returned, or all that are out of balance.
+
     Contacts also carry moments by torsional and rolling friction, which an engine need not report. They are at most
     the normal force times the friction lengths of the pair; as much is taken off the torque that the forces leave.
     """
@@ -305,21 +307,21 @@ def _balance(engine: Engine, watch: _Watch, config: SceneCheckConfig) -> list[Ch
     size = np.array([watch.largest[name] for name in watch.names])
     left = np.linalg.norm(force - weight[:, None] * np.array([0.0, 0.0, 1.0]), axis=1) / weight
     bent = np.maximum(np.linalg.norm(torque, axis=1) - moment, 0.0) / (weight * size)
-    pushed, turned = int(left.argmax()), int(bent.argmax())  # the first that is no number, if any
     fix = "Something holds it up or presses on it that is no contact: look for frozen, floating or jammed objects."
+
+    def unbalanced(quantity: str, values: Float64[np.ndarray, "N"]) -> list[Check]:
+        return [
+            Check("S3", quantity, float(value), "1", config.balance, body=name, engine=engine.name, fix=fix)
+            for name, value in zip(watch.names, values, strict=True)
+        ]
+
     return [
         Check(
             "S3", "objects that nothing carries", float(len(floating)), "1", 0.0,
             body=" and ".join(floating), engine=engine.name, fix=fix,
         ),
-        Check(
-            "S3", "unbalanced force over weight", float(left[pushed]), "1", config.balance,
-            body=watch.names[pushed], engine=engine.name, fix=fix,
-        ),
-        Check(
-            "S3", "unbalanced torque over weight and size", float(bent[turned]), "1", config.balance,
-            body=watch.names[turned], engine=engine.name, fix=fix,
-        ),
+        *_worst(unbalanced("unbalanced force over weight", left)),
+        *_worst(unbalanced("unbalanced torque over weight and size", bent)),
     ]  # fmt: skip
 
 
