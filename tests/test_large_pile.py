@@ -276,7 +276,8 @@ def test_what_fails_is_taken_out_and_the_rest_comes_to_rest_anew(monkeypatch):
     judged = []
 
     def first_refused(world, objects, config, **options):
-        judged.append({one.name: one.X_WB.position for one in objects})
+        if len(objects) >= 5:  # the whole heap, not a part of it
+            judged.append({one.name: one.X_WB.position for one in objects})
         witness = verify_in_both(world, objects, config, **options)
         if len(judged) > 1:
             return witness
@@ -289,7 +290,7 @@ def test_what_fails_is_taken_out_and_the_rest_comes_to_rest_anew(monkeypatch):
     first, second = judged
     assert held.evidence is not None and held.taken.keys() == first.keys() - second.keys() == {"below"}
     assert "FAIL S2 drift" in held.taken["below"] and first["above"][2] - second["above"][2] > 0.04
-    assert all(np.allclose(first[name], place, atol=1e-4) for name, place in second.items() if name != "above")
+    assert all(np.array_equal(first[name], place) for name, place in second.items() if name != "above")
 
 
 def test_a_heap_of_which_nobody_can_be_named_is_not_held(monkeypatch):

@@ -1,9 +1,10 @@
-"""A heap that both engines hold: what does not is taken out, the rest comes to rest anew and is judged again.
+"""A heap that both engines hold: what does not is taken out, what lay around it comes to rest anew, and all is judged.
 
 In a heap of hundreds some objects always creep on, such as a nut that rolls over another. Others poured in their place
-push all the rest, of which again some creep. Taken out, they leave a gap into which little slips. So more objects are
-poured than are asked for, and what is too much in the end comes off the top. The verdict is of what is delivered: all
-of it, from its poses alone, in both engines.
+push all the rest, of which again some creep. Taken out, they leave gaps into which little slips: that comes to rest,
+and is judged, with all else held where it lies. So more objects are poured than are asked for, and what is too much in
+the end comes off the top. The verdict is of what is delivered: all of it, nothing held, from its poses alone, in both
+engines.
 """
 
 from __future__ import annotations
@@ -14,16 +15,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from physics.check import Check
-from physics.engine import Placement, World
+from physics.engine import Placement
 from physics.materials import find_material
 from scenegen.large.floor import Job
 from scenegen.large.heap_rest import find_wedged, rest_half_way
 from scenegen.large.hold import HoldConfig, top_of
+from scenegen.large.near import BoxIndex
+from scenegen.large.pool import shell_points
 from scenegen.large.pour import at_rest
 from scenegen.large.witness import Witness, verify_in_both
 from scenegen.scenes.scene import SceneObject, make_world
 from scenegen.scenes.settle import Settled
 from scenegen.scenes.verify import reasons_against
+
+NEAR = 0.002
+"""Objects whose boxes, grown by so much on all sides, overlap may come to touch where one moves a little [m]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,34 +65,54 @@ def hold_heap(
     """
     ground = find_material(config.ground)
 
-    def world(of: Sequence[SceneObject]) -> World:
-        return make_world(furniture, of, ground)
-
     def wedged_in(of: Sequence[SceneObject]) -> dict[str, str]:
-        return _against(find_wedged(world(of), config.checks), of)
+        return _against(find_wedged(make_world(furniture, of, ground), config.checks), of)
 
-    def judge(of: Sequence[SceneObject]) -> tuple[Witness, dict[str, str]]:
-        witness = verify_in_both(world(of), of, config.checks, until_refused=False)
-        return witness, _against(witness.refused, of) or _against_all(witness.refused, of)
+    def judge(of: Sequence[SceneObject], around: Sequence[Placement]) -> Witness:
+        return verify_in_both(make_world(around, of, ground), of, config.checks, until_refused=False)
 
     taken, heap = dict(lost), _without(lost, objects)
+    loose = {one.name for one in heap}  # what has to come to rest
     while len(heap) >= job.poured:
-        failing = wedged_in(heap)
-        if not failing:
-            rested = rest_half_way(heap, furniture, ground, config.heap_rest, config.checks)
-            heap, failing = at_rest(rested, Settled({}, {}, np.nan, ()), job)
+        failing, rested = wedged_in(heap), False
+        if not failing and loose:
+            around = [*furniture, *_held_around(loose, heap)]
+            free = [one for one in heap if one.name in loose]
+            free = rest_half_way(free, around, ground, config.heap_rest, config.checks)
+            places = {one.name: one for one in free}
+            heap, failing = at_rest([places.get(one.name, one) for one in heap], Settled({}, {}, np.nan, ()), job)
             failing |= wedged_in(heap)
+            if not failing and len(free) < len(heap):
+                failing = _against(judge(free, around).refused, free)
+            rested = True
         if not failing:
-            held = heap
-            witness, failing = judge(held)
-            if not failing and len(heap) > job.poured:
-                held = _without(_highest(heap, len(heap) - job.poured), heap)
-                witness, failing = judge(held)
-            if not failing:
-                return HeldHeap(tuple(held), taken, witness)
-        taken |= failing
-        heap = _without(failing, heap)
+            whole = heap
+            witness = judge(whole, furniture)
+            if not witness.refused and len(heap) > job.poured:
+                whole = _without(_highest(heap, len(heap) - job.poured), heap)
+                witness = judge(whole, furniture)
+            if not witness.refused:
+                return HeldHeap(tuple(whole), taken, witness)
+            failing = _against(witness.refused, whole) or _against_all(witness.refused, whole)
+        near = _near(_near(failing, heap), heap)
+        loose = (near if rested else near | loose) - failing.keys()
+        taken, heap = taken | failing, _without(failing, heap)
     return HeldHeap(tuple(heap), taken, None)
+
+
+def _held_around(names: Collection[str], objects: Sequence[SceneObject]) -> list[Placement]:
+    """Return what may touch some objects, and is none of them, held where it lies."""
+    around = _near(names, objects) - set(names)
+    return [Placement(one.name, one.asset.model, one.X_WB, fixed=True) for one in objects if one.name in around]
+
+
+def _near(names: Collection[str], objects: Sequence[SceneObject]) -> set[str]:
+    """Return some objects and what may touch them, by the boxes around them."""
+    corners = [one.X_WB.apply(shell_points(one.asset)) for one in objects]
+    boxes = np.array([[points.min(axis=0) - NEAR, points.max(axis=0) + NEAR] for points in corners]).reshape(-1, 2, 3)
+    index = BoxIndex(boxes)
+    meant = [box for one, box in zip(objects, boxes, strict=True) if one.name in names]
+    return {objects[row].name for box in meant for row in index.overlapping(box)}
 
 
 def _without(gone: Collection[str], of: Sequence[SceneObject]) -> list[SceneObject]:
@@ -94,9 +120,8 @@ def _without(gone: Collection[str], of: Sequence[SceneObject]) -> list[SceneObje
 
 
 def _against_all(refused: Sequence[Check], objects: Sequence[SceneObject]) -> dict[str, str]:
-    """Return all objects, and what checks that name none of them say of the whole; nobody where none is refused."""
-    said = "; ".join(check.describe() for check in refused)
-    return dict.fromkeys((one.name for one in objects), said) if refused else {}
+    """Return all objects, and what checks that name none of them say of the whole."""
+    return dict.fromkeys((one.name for one in objects), "; ".join(check.describe() for check in refused))
 
 
 def _against(refused: Sequence[Check], objects: Sequence[SceneObject]) -> dict[str, str]:
