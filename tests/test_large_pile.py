@@ -225,7 +225,7 @@ def test_what_falls_further_comes_to_rest():
 
 
 def hold(objects, wanted, lost=None):
-    job = replace(plan_floor(OPTIONS, wanted, DEMAND, packing=0.4).cells[0].jobs[0], region=REGION)
+    job = replace(plan_floor(OPTIONS, wanted, DEMAND, packing=0.4).cells[0].jobs[0], region=REGION, pour_height=0.3)
     return hold_heap(objects, lost or {}, job, [pit()], HoldConfig("", {}))
 
 
@@ -271,26 +271,59 @@ def test_what_is_too_much_comes_off_the_top_and_the_rest_is_judged_without_it():
     assert len(held.evidence.swept) == len(held.objects) == 4
 
 
-def test_what_fails_is_taken_out_and_the_rest_comes_to_rest_anew(monkeypatch):
-    """A block that carries another, refused the first time: what lay on it falls, and the others lie where they did."""
+def refuse_once(monkeypatch, name, wanted):
+    """Let the first verdict on so many objects refuse one; return where the objects of each such verdict lay."""
     judged = []
 
-    def first_refused(world, objects, config, **options):
-        if len(objects) >= 5:  # the whole heap, not a part of it
-            judged.append({one.name: one.X_WB.position for one in objects})
+    def verify(world, objects, config, **options):
         witness = verify_in_both(world, objects, config, **options)
+        if not wanted(len(objects)):
+            return witness
+        judged.append({one.name: one.X_WB.position for one in objects})
         if len(judged) > 1:
             return witness
-        return replace(witness, checks=(*witness.checks, Check("S2", "drift", 1.0, "m", 0.001, body="below")))
+        return replace(witness, checks=(*witness.checks, Check("S2", "drift", 1.0, "m", 0.001, body=name)))
 
-    monkeypatch.setattr(heap_hold, "verify_in_both", first_refused)
-    heights = {"below": 0.035, "above": 0.0851}
-    stack = [SceneObject(name, assets()[1], Pose.translation(0.0, 0.0, z)) for name, z in heights.items()]
-    held = hold([*lying_and_falling()[:4], *stack], 5)
+    monkeypatch.setattr(heap_hold, "verify_in_both", verify)
+    return judged
+
+
+def tower(count):
+    return [SceneObject(f"t_{n}", assets()[1], Pose.translation(0.0, 0.0, 0.035 + 0.05005 * n)) for n in range(count)]
+
+
+@pytest.mark.parametrize("height", [2, 5])
+def test_what_fails_is_taken_out_and_what_lay_on_it_comes_down(monkeypatch, height):
+    """The lowest block of a tower is refused; what lies elsewhere is not moved by the last bit."""
+    judged = refuse_once(monkeypatch, "t_0", lambda count: count > height)
+    held = hold([*lying_and_falling()[:4], *tower(height)], height + 3)
     first, second = judged
-    assert held.evidence is not None and held.taken.keys() == first.keys() - second.keys() == {"below"}
-    assert "FAIL S2 drift" in held.taken["below"] and first["above"][2] - second["above"][2] > 0.04
-    assert all(np.array_equal(first[name], place) for name, place in second.items() if name != "above")
+    assert held.evidence is not None and held.taken.keys() == first.keys() - second.keys() == {"t_0"}
+    assert "FAIL S2 drift" in held.taken["t_0"]
+    for name, place in second.items():
+        if name.startswith("t_"):
+            assert first[name][2] - place[2] == pytest.approx(0.05, abs=1e-3)
+        else:
+            assert np.array_equal(first[name], place)
+
+
+def test_what_fails_where_it_came_down_is_taken_out_too(monkeypatch):
+    """The part that comes down is judged with all else held; there the block on top is refused."""
+    refuse_once(monkeypatch, "t_0", lambda count: count > 5)
+    verify, parts = heap_hold.verify_in_both, []
+
+    def refused_in_part(world, objects, config, **options):
+        witness = verify(world, objects, config, **options)
+        names = {one.name for one in objects}
+        if names != {"t_1", "t_2"}:
+            return witness
+        parts.append({one.name for one in world.placements if one.fixed})
+        return replace(witness, checks=(*witness.checks, Check("S2", "drift", 1.0, "m", 0.001, body="t_2")))
+
+    monkeypatch.setattr(heap_hold, "verify_in_both", refused_in_part)
+    held = hold([*lying_and_falling()[:4], *tower(3)], 5)
+    assert parts == [{"pit", *(f"low_{n}" for n in range(4))}]
+    assert held.evidence is not None and held.taken.keys() == {"t_0", "t_2"} and len(held.objects) == 5
 
 
 def test_a_heap_of_which_nobody_can_be_named_is_not_held(monkeypatch):
@@ -299,8 +332,9 @@ def test_a_heap_of_which_nobody_can_be_named_is_not_held(monkeypatch):
         return replace(witness, checks=(*witness.checks, Check("S5", "engine warnings", 1.0, "1", 0.0)))
 
     monkeypatch.setattr(heap_hold, "verify_in_both", refused)
-    held = hold(lying_and_falling()[:4], 4)
-    assert held.evidence is None and len(held.taken) == 4 and not held.objects
+    for wanted in (3, 4):
+        held = hold(lying_and_falling()[:4], wanted)
+        assert held.evidence is None and len(held.taken) == 4 and not held.objects
 
 
 def test_a_state_that_is_no_number_is_an_error(monkeypatch):

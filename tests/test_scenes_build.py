@@ -290,13 +290,18 @@ def test_an_object_that_floats_fails_s3_even_when_it_does_not_move(engine):
         def step(self, count=1):
             return None
 
-    world = World((Placement("thing_0", block(), Pose.translation(0, 0, 1.0)),), OAK)
+    floating = [Placement(f"thing_{n}", block(), Pose.translation(0.2 * n, 0, 1.0)) for n in range(2)]
+    standing = Placement("thing_2", block(), Pose.translation(0.4, 0, 0.025))
+    world = World((*floating, standing), OAK)
     inner = OPEN[engine](world)
+    inner.step(1)  # what stands has contacts
     checks = verify_scene(world, Frozen(inner), CHECKS)
     inner.close()
     assert failed(checks) == {"S3"}
-    assert any(check.value == 1 and "nothing carries" in check.name for check in checks)
-    assert failing_objects(checks) == {"thing_0"}
+    assert any(check.value == 2 and "nothing carries" in check.name for check in checks)
+    assert failing_objects(checks) >= {"thing_0", "thing_1"}
+    unbalanced = [check.body for check in checks if check.name == "unbalanced force over weight" and check.value >= 0.9]
+    assert sorted(unbalanced) == ["thing_0", "thing_1"]
 
 
 @pytest.mark.parametrize("engine", OPEN)

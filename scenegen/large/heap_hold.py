@@ -29,7 +29,7 @@ from scenegen.scenes.settle import Settled
 from scenegen.scenes.verify import reasons_against
 
 NEAR = 0.002
-"""Objects whose boxes, grown by so much on all sides, overlap may come to touch where one moves a little [m]."""
+"""Objects whose boxes, grown by so much on all sides, overlap may touch; what moves further loosens what does [m]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class HeldHeap:
     """What is left of a heap, and what does not hold."""
 
     objects: tuple[SceneObject, ...]
-    """At rest."""
+    """What is left."""
     taken: dict[str, str]
     """What was taken out because it does not hold, and why."""
     evidence: Witness | None
@@ -65,26 +65,36 @@ def hold_heap(
     """
     ground = find_material(config.ground)
 
+    def rest(heap: list[SceneObject], loose: set[str]) -> tuple[list[SceneObject], set[str]]:
+        while loose:
+            free = [one for one in heap if one.name in loose]
+            around = [*furniture, *_held(loose, heap)]
+            ends = rest_half_way(free, around, ground, config.heap_rest, config.checks)
+            before, heap = heap, _replaced(heap, ends)
+            moved = {a.name for a, b in zip(free, ends, strict=True) if _distance(a, b) > NEAR}
+            further = (_near(moved, before) | _near(moved, heap)) - loose
+            if not further:  # else what lay on that which moved would be left in the air
+                break
+            loose = loose | further
+        return heap, loose
+
     def wedged_in(of: Sequence[SceneObject]) -> dict[str, str]:
         return _against(find_wedged(make_world(furniture, of, ground), config.checks), of)
 
     def judge(of: Sequence[SceneObject], around: Sequence[Placement]) -> Witness:
         return verify_in_both(make_world(around, of, ground), of, config.checks, until_refused=False)
 
-    taken, heap = dict(lost), _without(lost, objects)
+    wedged = wedged_in(_without(lost, objects))
+    taken = dict(lost) | wedged
+    heap = _without(taken, objects)
     loose = {one.name for one in heap}  # what has to come to rest
     while len(heap) >= job.poured:
-        failing, rested = wedged_in(heap), False
-        if not failing and loose:
-            around = [*furniture, *_held_around(loose, heap)]
+        heap, loose = rest(heap, loose)
+        _, failing = at_rest(heap, Settled({}, {}, np.nan, ()), job)
+        failing |= wedged_in(_without(failing, heap))
+        if not failing and 0 < len(loose) < len(heap):  # cheap, and no verdict: what it leaves is judged below
             free = [one for one in heap if one.name in loose]
-            free = rest_half_way(free, around, ground, config.heap_rest, config.checks)
-            places = {one.name: one for one in free}
-            heap, failing = at_rest([places.get(one.name, one) for one in heap], Settled({}, {}, np.nan, ()), job)
-            failing |= wedged_in(heap)
-            if not failing and len(free) < len(heap):
-                failing = _against(judge(free, around).refused, free)
-            rested = True
+            failing = _against(judge(free, [*furniture, *_held(loose, heap)]).refused, free)
         if not failing:
             whole = heap
             witness = judge(whole, furniture)
@@ -93,17 +103,26 @@ def hold_heap(
                 witness = judge(whole, furniture)
             if not witness.refused:
                 return HeldHeap(tuple(whole), taken, witness)
-            failing = _against(witness.refused, whole) or _against_all(witness.refused, whole)
-        near = _near(_near(failing, heap), heap)
-        loose = (near if rested else near | loose) - failing.keys()
+            failing = _against(witness.refused, whole) or _against_all(witness.refused, heap)
+        loose = _near(_near(failing.keys(), heap), heap) - failing.keys()
         taken, heap = taken | failing, _without(failing, heap)
     return HeldHeap(tuple(heap), taken, None)
 
 
-def _held_around(names: Collection[str], objects: Sequence[SceneObject]) -> list[Placement]:
-    """Return what may touch some objects, and is none of them, held where it lies."""
-    around = _near(names, objects) - set(names)
-    return [Placement(one.name, one.asset.model, one.X_WB, fixed=True) for one in objects if one.name in around]
+def _held(loose: Collection[str], objects: Sequence[SceneObject]) -> list[Placement]:
+    """Return all but what is loose, held where it lies."""
+    return [Placement(one.name, one.asset.model, one.X_WB, fixed=True) for one in objects if one.name not in loose]
+
+
+def _replaced(objects: Sequence[SceneObject], ends: Sequence[SceneObject]) -> list[SceneObject]:
+    known = {one.name: one for one in ends}
+    return [known.get(one.name, one) for one in objects]
+
+
+def _distance(a: SceneObject, b: SceneObject) -> float:
+    """Return the farthest that a corner of an object is moved [m]."""
+    corners = shell_points(a.asset)
+    return float(np.linalg.norm(a.X_WB.apply(corners) - b.X_WB.apply(corners), axis=1).max())
 
 
 def _near(names: Collection[str], objects: Sequence[SceneObject]) -> set[str]:

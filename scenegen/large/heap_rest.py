@@ -33,7 +33,7 @@ class HeapRestConfig:
     slipping: float = 4.0
     """Longest time for that [s]."""
     resting: float = 1.0
-    """Longest time in each engine, at the step of verdicts [s]."""
+    """Longest time in each engine, at the step at which the same objects would be judged [s]."""
     window: float = 0.5
     """Time from which each object's motion is reckoned on to the end of the verification [s]."""
     look: float = 0.05
@@ -47,11 +47,11 @@ def rest_half_way(
     config: HeapRestConfig,
     checks: SceneCheckConfig,
 ) -> list[SceneObject]:
-    """Let a heap come to rest in each engine in turn, and return it half way between.
+    """Let a heap, or a part of one, come to rest in each engine in turn, and return it half way between.
 
     Args:
-        objects: The heap, about at rest, nothing wedged in it.
-        furniture: All that is near it.
+        objects: What is free, nothing wedged in it.
+        furniture: All else that is near, and held.
         ground: Material of the floor.
         config: Steps and times.
         checks: Limits of S2, which say when an object rests.

@@ -1,8 +1,7 @@
 """A budget of collision hulls: assets of many are drawn less often, by a power of their number.
 
 What a step of a scene costs, how long it takes to judge and load it, and the memory it needs grow with the hulls of all
-its objects. A budget leaves every asset a chance to be drawn, where a bound on the hulls of one (`mix.most_hulls`) leaves
-some out.
+its objects. A budget leaves every asset a chance, where a bound on the hulls of one (`mix.most_hulls`) leaves some out.
 """
 
 from __future__ import annotations
