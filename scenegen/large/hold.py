@@ -52,8 +52,8 @@ class HoldConfig:
     heap_rest: HeapRestConfig = field(default_factory=HeapRestConfig)
     """The same of a heap."""
     heap_spare: float = 0.25
-    """Share of a heap that is poured besides what is asked for, as far as there is room [1]: of 50, 100, 112 and
-    125 objects of 8 hulls and more 10, 8, 15 and 31 % did not hold."""
+    """Share of a heap that is poured besides what is asked for, as far as there is room [1]: of 125 objects
+    of 8 hulls and more 26 % did not hold, of fewer less."""
     checks: SceneCheckConfig = field(default_factory=SceneCheckConfig)
 
 
