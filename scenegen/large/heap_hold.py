@@ -23,6 +23,7 @@ from scenegen.large.hold import HoldConfig, top_of
 from scenegen.large.near import BoxIndex
 from scenegen.large.pool import shell_points
 from scenegen.large.pour import at_rest
+from scenegen.large.reach import reach_at
 from scenegen.large.witness import Witness, verify_in_both
 from scenegen.scenes.scene import SceneObject, make_world
 from scenegen.scenes.settle import Settled
@@ -67,9 +68,8 @@ def hold_heap(
 
     def rest(heap: list[SceneObject], loose: set[str]) -> tuple[list[SceneObject], set[str]]:
         while loose:
-            free = [one for one in heap if one.name in loose]
-            around = [*furniture, *_held(loose, heap)]
-            ends = rest_half_way(free, around, ground, config.heap_rest, config.checks)
+            free, held = _apart(heap, loose)
+            ends = rest_half_way(free, [*furniture, *held], ground, config.heap_rest, config.checks)
             before, heap = heap, _replaced(heap, ends)
             moved = {a.name for a, b in zip(free, ends, strict=True) if _distance(a, b) > NEAR}
             further = (_near(moved, before) | _near(moved, heap)) - loose
@@ -93,8 +93,8 @@ def hold_heap(
         _, failing = at_rest(heap, Settled({}, {}, np.nan, ()), job)
         failing |= wedged_in(_without(failing, heap))
         if not failing and 0 < len(loose) < len(heap):  # cheap, and no verdict: what it leaves is judged below
-            free = [one for one in heap if one.name in loose]
-            failing = _against(judge(free, [*furniture, *_held(loose, heap)]).refused, free)
+            free, held = _apart(heap, loose)
+            failing = _against(judge(free, [*furniture, *held]).refused, free)
         if not failing:
             whole = heap
             witness = judge(whole, furniture)
@@ -109,9 +109,11 @@ def hold_heap(
     return HeldHeap(tuple(heap), taken, None)
 
 
-def _held(loose: Collection[str], objects: Sequence[SceneObject]) -> list[Placement]:
-    """Return all but what is loose, held where it lies."""
-    return [Placement(one.name, one.asset.model, one.X_WB, fixed=True) for one in objects if one.name not in loose]
+def _apart(heap: Sequence[SceneObject], loose: Collection[str]) -> tuple[list[SceneObject], list[Placement]]:
+    """Return what of a heap is loose, and all else, held where it lies."""
+    free = [one for one in heap if one.name in loose]
+    held = [Placement(one.name, one.asset.model, one.X_WB, fixed=True) for one in heap if one.name not in loose]
+    return free, held
 
 
 def _replaced(objects: Sequence[SceneObject], ends: Sequence[SceneObject]) -> list[SceneObject]:
@@ -127,8 +129,7 @@ def _distance(a: SceneObject, b: SceneObject) -> float:
 
 def _near(names: Collection[str], objects: Sequence[SceneObject]) -> set[str]:
     """Return some objects and what may touch them, by the boxes around them."""
-    corners = [one.X_WB.apply(shell_points(one.asset)) for one in objects]
-    boxes = np.array([[points.min(axis=0) - NEAR, points.max(axis=0) + NEAR] for points in corners]).reshape(-1, 2, 3)
+    boxes = np.array([reach_at(one.asset, one.X_WB).grown(NEAR).box for one in objects]).reshape(-1, 2, 3)
     index = BoxIndex(boxes)
     meant = [box for one, box in zip(objects, boxes, strict=True) if one.name in names]
     return {objects[row].name for box in meant for row in index.overlapping(box)}
