@@ -23,6 +23,9 @@ from physics.model import Body, Hull, Joint, JointKind
 from physics.pose import Pose
 from physics.pybullet_files import write_hulls
 
+FAINT = 1e-12
+"""Rolling friction that brakes nothing [m]: in maximal coordinates spin is braked only where rolling is."""
+
 
 @dataclass(frozen=True, eq=False)
 class LoadedBody:
@@ -34,7 +37,7 @@ class LoadedBody:
     link: int
     """PyBullet's link number; -1 is the base."""
     X_BP: Pose
-    """Inertial frame P in the body frame B, as read back."""
+    """Inertial frame P in the body frame B."""
     joint: Joint | None = None
     """Joint to the parent, None for a root."""
     parent: str = ""
@@ -47,6 +50,8 @@ class ContactSettings:
 
     margin: float
     """Collision margin of hulls [m]."""
+    maximal: bool
+    """True to give what has no joints maximal coordinates."""
     max_speed: float
     """Cap on velocity coordinates [m/s, rad/s]."""
     hull_tolerance: float
@@ -89,6 +94,7 @@ class Loader:
 
     def _create(self, mass: float, shape: int, X_WP: Pose, X_BP: Pose, **links: Any) -> int:
         unique = self.p.createMultiBody(
+            useMaximalCoordinates=self.settings.maximal and not links,
             baseMass=mass,
             baseCollisionShapeIndex=shape,
             basePosition=X_WP.position.tolist(),
@@ -111,19 +117,32 @@ class Loader:
         )
         if shape < 0:
             raise EngineError(f"PyBullet refused the {len(body.hulls)} hulls of body {body.name!r}")
+        if self.settings.maximal:
+            self._thin(shape)
         return shape
+
+    def _thin(self, shape: int) -> None:
+        """Set the margin of a shape's hulls.
+
+        `changeDynamics` reaches the hulls of bodies in reduced coordinates only; all bodies made of one shape share
+        them, and they stay when a body goes.
+        """
+        lender = self.p.createMultiBody(baseCollisionShapeIndex=shape, physicsClientId=self.client)
+        self.p.changeDynamics(lender, -1, collisionMargin=self.settings.margin, physicsClientId=self.client)
+        self.p.removeBody(lender, physicsClientId=self.client)
 
     def _register(self, unique: int, link: int, name: str) -> None:
         """Set everything about contact that PyBullet defaults otherwise, for one body."""
         self.owner[unique, link] = name
         self.margin[unique, link] = 0.0 if name == GROUND else self.settings.margin
         friction = self.settings.fit.coefficients[name]
+        faint = FAINT if self.settings.maximal and friction.torsional > 0 else 0.0
         self.p.changeDynamics(
             unique,
             link,
             lateralFriction=friction.sliding,
             spinningFriction=friction.torsional,
-            rollingFriction=friction.rolling,
+            rollingFriction=max(friction.rolling, faint),
             restitution=self.settings.rebounds[name],
             linearDamping=0.0,
             angularDamping=0.0,
@@ -198,14 +217,23 @@ class Loader:
             localInertiaDiagonal=moments.tolist(),
             physicsClientId=self.client,
         )
-        info = self.p.getDynamicsInfo(unique, link, physicsClientId=self.client)
         parent = ""
         if joint is not None:
             parent = placement.name if joint.parent == placement.model.root.name else f"{placement.name}/{joint.parent}"
             self._free_joint(unique, link, joint)
-        X_BP = pose_from_xyzw(info[3], info[4])
+        X_BP = self._inertial_frame(unique, link, frame)
         self.free.append(LoadedBody(name, unique, link, X_BP, joint, parent))
         self._verify_hulls(name, body, unique, link, X_BP)
+
+    def _inertial_frame(self, unique: int, link: int, given: Pose) -> Pose:
+        """Return the inertial frame in the body frame, read back where PyBullet tells it (not in maximal coordinates).
+
+        That shapes lie in it as they should is seen by their vertices.
+        """
+        if self.settings.maximal and self.p.getNumJoints(unique, physicsClientId=self.client) == 0:
+            return given
+        info = self.p.getDynamicsInfo(unique, link, physicsClientId=self.client)
+        return pose_from_xyzw(info[3], info[4])
 
     def _free_joint(self, unique: int, link: int, joint: Joint) -> None:
         """Set a joint's limits and switch off the motor that PyBullet puts into every joint."""

@@ -33,7 +33,7 @@ def test_what_is_wedged_is_given_up_before_pybullet_is_asked(brick, monkeypatch)
     def never(*_, **__):
         raise AssertionError("PyBullet was asked")
 
-    monkeypatch.setattr("scenegen.large.witness.OPEN_ENGINES", (never, never))
+    monkeypatch.setattr("scenegen.large.witness.OPEN_ENGINE", {"mujoco": never, "pybullet": never})
     bin_model = make_bin(BinSize(SIDE, SIDE, 0.2, 0.01), find_material("plywood")).model
     monkeypatch.setattr("scenegen.large.hold.read_asset", lambda root, folder: brick)
     monkeypatch.setattr("scenegen.large.pour.read_asset", lambda root, folder: brick)

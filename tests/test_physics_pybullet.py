@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import os
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
+from physics import drop_pybullet
 from physics import truth as solids
-from physics.drop_pybullet import PybulletConfig, choose_timestep, open_pybullet
+from physics.drop_pybullet import SCENE, PybulletConfig, choose_timestep, open_pybullet
 from physics.engine import GROUND, Placement, State, World
 from physics.errors import EngineError
 from physics.mass import MassProperties, integrate_mesh
@@ -21,6 +24,13 @@ from physics.pybullet_files import write_hulls
 from physics.pybullet_load import hull_deviation
 
 G = 9.81
+
+
+@pytest.fixture(params=[PybulletConfig(), SCENE], ids=["asset", "scene"], autouse=True)
+def settings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> PybulletConfig:
+    """Every test is of the settings that assets are judged with, and of those for scenes."""
+    monkeypatch.setitem(globals(), "open_pybullet", partial(drop_pybullet.open_pybullet, config=request.param))
+    return request.param
 
 
 def material(sliding=0.5, torsional=1e-3, rolling=1e-4, restitution=0.0, name="test") -> Material:
@@ -167,8 +177,11 @@ def test_rests_at_its_true_height_without_rocking(size: float, shape: tuple[floa
 
 
 @pytest.mark.parametrize("size", [0.02, 0.1, 0.3])
-def test_resting_cube_does_not_creep(size: float) -> None:
-    """At PyBullet's residual threshold it slides by 3.7e-4 of its size in 5 s, as the solver stops before the end."""
+def test_resting_cube_does_not_creep(size: float, settings: PybulletConfig) -> None:
+    """At PyBullet's residual threshold it slides by 3.7e-4 of its size in 5 s, as the solver stops before the end.
+
+    In maximal coordinates friction alone starts from nothing in each step, and small cubes slide by some of that.
+    """
     body = make_body(solids.box((size, size, size)).mesh)
     with open_pybullet(
         on_ground(body, Pose.from_axis_angle(np.array([0, 0, 1.0]), 0.3, np.array([0, 0, 0.51 * size])))
@@ -176,7 +189,7 @@ def test_resting_cube_does_not_creep(size: float) -> None:
         engine.step(int(2 / engine.timestep))
         before = engine.state().positions[0]
         engine.step(int(5 / engine.timestep))
-        assert np.linalg.norm(engine.state().positions[0] - before) < 1e-6 * size
+        assert np.linalg.norm(engine.state().positions[0] - before) < (2e-4 if settings.maximal else 1e-6) * size
 
 
 def test_contact_pushes_up_with_the_weight() -> None:
@@ -210,7 +223,8 @@ def test_interfaces_of_a_stack_carry_the_weight_above() -> None:
 
 @pytest.mark.parametrize("sliding", [0.1, 0.3, 0.5, 0.9])
 @pytest.mark.parametrize("carrier", ["object", "ground"])
-def test_slides_with_the_friction_of_the_pair(sliding: float, carrier: str) -> None:
+def test_slides_with_the_friction_of_the_pair(sliding: float, carrier: str, settings: PybulletConfig) -> None:
+    """In maximal coordinates a cone of friction is made of two directions that turn with the slip: 4 % too wide."""
     rough, smooth = material(sliding), material(0.05)
     mine, ground = (rough, smooth) if carrier == "object" else (smooth, rough)
     body = make_body(solids.box((0.1,) * 3).mesh, mine)
@@ -220,7 +234,8 @@ def test_slides_with_the_friction_of_the_pair(sliding: float, carrier: str) -> N
         angle = np.arctan(sliding) + np.radians(8)
         engine.set_gravity(tilted(angle))
         measured = acceleration(engine, settle=20, seconds=0.5)
-    assert measured[0] == pytest.approx(G * (np.sin(angle) - sliding * np.cos(angle)), rel=0.03)
+    friction = G * sliding * np.cos(angle)
+    assert measured[0] == pytest.approx(G * np.sin(angle) - friction, abs=(0.04 if settings.maximal else 0.01) * friction)
     with open_pybullet(on_ground(body, Pose.translation(0, 0, 0.05), ground)) as engine:
         engine.step(100)
         engine.set_gravity(tilted(np.arctan(sliding) - np.radians(2)))
@@ -289,13 +304,13 @@ def test_spinning_sphere_slows_by_torsional_friction(rolling: float) -> None:
 
 
 @pytest.mark.parametrize("restitution", [0.3, 0.7, 0.9])
-def test_bounce(restitution: float) -> None:
+def test_bounce(restitution: float, settings: PybulletConfig) -> None:
     other = 0.5
     stuff, ground = material(0.5, 0, 0, restitution), material(0.5, 0, 0, other)
     body = make_body(solids.sphere(0.05, 32).mesh, stuff)
     found = {}
     for on in (True, False):
-        config = PybulletConfig(restitution=on)
+        config = replace(settings, restitution=on)
         with open_pybullet(on_ground(body, Pose.translation(0, 0, 0.3), ground), config=config) as engine:
             speeds = []
             for _ in range(int(0.5 / engine.timestep)):

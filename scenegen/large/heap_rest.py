@@ -9,15 +9,16 @@ What is found is a proposal; the verification judges it from its poses alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from physics.check import Check
 from physics.drop_mujoco import open_mujoco
-from physics.drop_pybullet import PybulletConfig, open_pybullet
+from physics.drop_pybullet import SCENE, PybulletConfig, open_pybullet
 from physics.engine import Engine, Placement, World
 from physics.errors import EngineError
 from physics.materials import Material
+from scenegen.scenes.engines import OPEN_ENGINE
 from scenegen.scenes.scene import SceneObject, make_world
 from scenegen.scenes.verify import SceneCheckConfig, check_drift, check_overlap, watch_poses
 
@@ -28,7 +29,7 @@ Opener = Callable[[World], Engine]
 class HeapRestConfig:
     """How a heap is brought to rest in each engine."""
 
-    coarse: PybulletConfig = field(default_factory=lambda: PybulletConfig(timestep_share=0.06))
+    coarse: PybulletConfig = field(default_factory=lambda: replace(SCENE, timestep_share=0.06))
     """What slips does so at this step: on a heap of nuts and bolts three to four times that of verdicts."""
     slipping: float = 4.0
     """Longest time for that [s]."""
@@ -64,8 +65,8 @@ def rest_half_way(
         return _rest(open_engine, make_world(furniture, of, ground), of, longest, config, checks)
 
     slipped = rest(partial(open_pybullet, config=config.coarse), objects, config.slipping)
-    first = rest(open_pybullet, slipped, config.resting)
-    second = rest(open_mujoco, first, config.resting)
+    first = rest(OPEN_ENGINE["pybullet"], slipped, config.resting)
+    second = rest(OPEN_ENGINE["mujoco"], first, config.resting)
     return [a.at(a.X_WB.half_way(b.X_WB)) for a, b in zip(first, second, strict=True)]
 
 

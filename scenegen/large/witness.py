@@ -9,16 +9,12 @@ import numpy as np
 from jaxtyping import Float64
 
 from physics.check import Check, Verdict
-from physics.drop_mujoco import open_mujoco
-from physics.drop_pybullet import open_pybullet
 from physics.engine import State, World
 from scenegen.large.pool import shell_points
 from scenegen.large.tracked import TrackedEngine
+from scenegen.scenes.engines import OPEN_ENGINE
 from scenegen.scenes.scene import SceneObject
 from scenegen.scenes.verify import SceneCheckConfig, verify_scene
-
-OPEN_ENGINES = (open_mujoco, open_pybullet)
-"""The engines that have to agree, the one that objects were settled in first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +52,7 @@ def verify_in_both(
     """
     corners = {one.name: shell_points(one.asset) for one in objects}
     witness: Witness | None = None
-    for open_engine in OPEN_ENGINES:
+    for open_engine in OPEN_ENGINE.values():
         engine = TrackedEngine(open_engine(world), corners, config.sample_seconds)
         try:
             checks = verify_scene(world, engine, config)

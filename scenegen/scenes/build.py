@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,13 +10,12 @@ from scipy.spatial import ConvexHull
 
 from physics.check import Check, Verdict
 from physics.drop_mujoco import open_mujoco
-from physics.drop_pybullet import open_pybullet
-from physics.engine import Engine, World
 from physics.errors import EngineError
 from physics.materials import Material, find_material
 from physics.pose import Pose
 from scenegen.errors import SceneError
 from scenegen.pipeline.stage import Rejection
+from scenegen.scenes.engines import OPEN_ENGINE
 from scenegen.scenes.layouts import Layout, LayoutConfig, make_layout
 from scenegen.scenes.perturb import PushConfig, push_scene
 from scenegen.scenes.place import KeepOut, NoRoomError, PlaceConfig, hull_points, place_above, place_at_rest
@@ -24,9 +23,6 @@ from scenegen.scenes.scene import Scene, SceneAsset, SceneEvent, SceneObject, ma
 from scenegen.scenes.settle import SettleConfig, settle
 from scenegen.scenes.supports import Region
 from scenegen.scenes.verify import SceneCheckConfig, failing_objects, verify_scene
-
-OPEN_ENGINE: dict[str, Callable[[World], Engine]] = {"mujoco": open_mujoco, "pybullet": open_pybullet}
-"""The engines that must both hold a scene."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +198,7 @@ def _hold(
 
 def _advance(layout: Layout, objects: list[SceneObject], ground: Material, config: ComposeConfig) -> list[SceneObject]:
     """Return the objects where PyBullet takes them in a while."""
-    engine = open_pybullet(make_world(layout.furniture, objects, ground))
+    engine = OPEN_ENGINE["pybullet"](make_world(layout.furniture, objects, ground))
     try:
         end = settle(engine, objects, layout.regions, replace(config.settle, longest=config.relax_seconds))
     finally:
