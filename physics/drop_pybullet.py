@@ -23,7 +23,15 @@ from physics.errors import EngineError
 from physics.mass import MassProperties
 from physics.model import JointKind
 from physics.pose import Pose
-from physics.pybullet_load import ContactSettings, LoadedBody, Loader, fit_surfaces, pose_from_xyzw, xyzw
+from physics.pybullet_load import (
+    ContactSettings,
+    LoadedBody,
+    Loader,
+    fit_surfaces,
+    pose_from_xyzw,
+    take_up_inertia,
+    xyzw,
+)
 
 
 @dataclass(frozen=True)
@@ -52,10 +60,12 @@ class PybulletConfig:
     body of 100 g are smaller from the start, so that it is never solved to the end and slides for ever (measured on a
     cube of 100 mm: 3.7e-4 L in 5 s, against 4e-13 L with 0)."""
     maximal: bool = False
-    """True to give bodies without joints maximal coordinates, six each, instead of a tree of joints.
+    """True to give bodies without joints maximal coordinates instead of those of a tree of joints.
 
-    Their contacts start from the impulses of the step before; in reduced coordinates from none, and a heap of 46 gears
-    and brackets crept on for ever (11 of them beyond the limits of S2, at 200 iterations 5, here none)."""
+    The pushes of contacts then start from those of the step before. In reduced coordinates they start from none, and
+    heaps creep: of 46 gears and brackets that lay still in MuJoCo 11 passed the limits of S2 in 2 s (5 at 200
+    iterations), in maximal coordinates 5 (1 at 200). Friction starts from none in both: small cubes alone on the ground
+    slide by 1e-4 L in 5 s here, by nothing there."""
     restitution: bool = False
     """True to let contacts rebound by the pair's restitution; verdicts are made without rebound."""
     rebound_speed: float = 0.01
@@ -75,12 +85,8 @@ class PybulletConfig:
             raise EngineError(f"margin_share is {self.margin_share}, expected 0..0.005 of L")
 
 
-NO_TIME = 1e-15
-"""A step in which nothing moves [s]."""
-APART = 1000.0
-"""Distance at which bodies do not touch [m]."""
 SCENE = PybulletConfig(maximal=True, solver_iterations=200)
-"""Settings for worlds of many bodies that rest on each other."""
+"""Settings for worlds of many bodies that rest on each other: the contacts of a heap are solved together."""
 
 
 def open_pybullet(world: World, *, timestep_scale: float = 1.0, config: PybulletConfig | None = None) -> PybulletEngine:
@@ -126,7 +132,6 @@ class PybulletEngine:
         self._folder = tempfile.TemporaryDirectory(prefix="scenegen_pybullet_")
         try:
             self._build(verify=True)
-            self._take_up_inertia()
         except BaseException:
             self.close()
             raise
@@ -170,7 +175,8 @@ class PybulletEngine:
                 self._set_base(item, state.pose(item.name), state.linear_velocities[row], state.angular_velocities[row])
             else:
                 self._set_joint(item, state, rows)
-        self._take_up_inertia()
+        if self._config.maximal:
+            take_up_inertia(self._p, self._client, self._free)
 
     def step(self, count: int = 1) -> None:
         """Advance by `count` steps; not a number in any pose ends in `health`."""
@@ -260,29 +266,6 @@ class PybulletEngine:
             self._p.disconnect(physicsClientId=self._client)
             self._client = -1
         self._folder.cleanup()
-
-    def _take_up_inertia(self) -> None:
-        """Let bodies in maximal coordinates take up their inertia and orientation, by a step of no length.
-
-        Else their first step is made with the inertia of the box around them, as they were created. They are far from
-        each other meanwhile, as contacts found without motion may have the normals of edges and stay.
-        """
-        if not self._config.maximal:
-            return
-        p, client = self._p, self._client
-        bases = [item.unique for item in self._free if item.link < 0]
-        poses = [p.getBasePositionAndOrientation(base, physicsClientId=client) for base in bases]
-        velocities = [p.getBaseVelocity(base, physicsClientId=client) for base in bases]
-        for number, (base, (_, orientation)) in enumerate(zip(bases, poses, strict=True), start=1):
-            p.resetBasePositionAndOrientation(base, [0, 0, number * APART], orientation, physicsClientId=client)
-        p.setPhysicsEngineParameter(fixedTimeStep=NO_TIME, numSolverIterations=0, physicsClientId=client)
-        p.stepSimulation(physicsClientId=client)
-        p.setPhysicsEngineParameter(
-            fixedTimeStep=self._timestep, numSolverIterations=self._config.solver_iterations, physicsClientId=client
-        )
-        for base, pose, velocity in zip(bases, poses, velocities, strict=True):
-            p.resetBasePositionAndOrientation(base, *pose, physicsClientId=client)
-            p.resetBaseVelocity(base, *velocity, physicsClientId=client)
 
     def _build(self, *, verify: bool = False) -> None:
         """Load everything into a new client, in the same order every time."""

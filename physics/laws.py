@@ -1,6 +1,6 @@
 """Closed forms of contact, held against an engine at any size: what stands, slides, rolls, rocks, spins and bounces.
 
-The engines are judged by them (`scenegen selftest`) under the settings that assets are judged with. A law is a number
+The engines are judged by them (`scenegen selftest`) under the settings of assets and scenes. A law is a number
 that the engine shows, the number that mechanics gives, and the difference that is allowed between them.
 """
 
@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from physics import truth
 from physics.drop_mujoco import open_mujoco
-from physics.drop_pybullet import PybulletConfig, open_pybullet
+from physics.drop_pybullet import SCENE, PybulletConfig, open_pybullet
 from physics.engine import GRAVITY, GROUND, Engine, Placement, State, World
 from physics.floors import REFERENCE_MATERIAL
 from physics.mass import integrate_mesh
@@ -27,8 +28,12 @@ from physics.stable_poses import stable_poses
 
 G = -GRAVITY[2]
 """Standard gravity [m/s^2]."""
-ENGINES = {"mujoco": open_mujoco, "pybullet": open_pybullet}
-"""The engines that are held against the laws."""
+ENGINES = {
+    "mujoco": open_mujoco,
+    "pybullet": open_pybullet,
+    "pybullet_scene": partial(open_pybullet, config=SCENE),
+}
+"""The engines that are held against the laws; PyBullet under the settings for assets and under those for scenes."""
 SMOOTH = replace(REFERENCE_MATERIAL, name="smooth", torsional_friction=0.0, rolling_friction=0.0)
 """Surfaces that do not brake what rolls and spins."""
 ROUGH = replace(SMOOTH, name="rough", sliding_friction=2.0)

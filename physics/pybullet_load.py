@@ -25,6 +25,10 @@ from physics.pybullet_files import write_hulls
 
 FAINT = 1e-12
 """Rolling friction that brakes nothing [m]: in maximal coordinates spin is braked only where rolling is."""
+NO_TIME = 1e-15
+"""A step in which nothing moves [s]."""
+APART = 1000.0
+"""Distance at which bodies do not touch [m]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +95,8 @@ class Loader:
                 self._load_fixed(placement)
             else:
                 self._load_free(placement)
+        if self.settings.maximal:
+            take_up_inertia(self.p, self.client, self.free)
 
     def _create(self, mass: float, shape: int, X_WP: Pose, X_BP: Pose, **links: Any) -> int:
         unique = self.p.createMultiBody(
@@ -264,6 +270,27 @@ class Loader:
             self.warnings.append(
                 f"{name}: the {count} vertices that PyBullet collides with miss {len(body.hulls)} hulls by {off:.2g} L"
             )
+
+
+def take_up_inertia(p: Any, client: int, bodies: Sequence[LoadedBody]) -> None:
+    """Let bodies in maximal coordinates take up their inertia and orientation, by a step of no length.
+
+    Else their first step is made with the inertia of the box around them, as they were created. They are far from each
+    other meanwhile: contacts found where bodies have not moved yet may have the normals of edges, and stay.
+    """
+    bases = [body.unique for body in bodies if body.link < 0]
+    poses = [p.getBasePositionAndOrientation(base, physicsClientId=client) for base in bases]
+    velocities = [p.getBaseVelocity(base, physicsClientId=client) for base in bases]
+    held = p.getPhysicsEngineParameters(physicsClientId=client)
+    kept = {name: held[name] for name in ("fixedTimeStep", "numSolverIterations")}
+    for number, (base, (_, orientation)) in enumerate(zip(bases, poses, strict=True), start=1):
+        p.resetBasePositionAndOrientation(base, [0, 0, number * APART], orientation, physicsClientId=client)
+    p.setPhysicsEngineParameter(fixedTimeStep=NO_TIME, numSolverIterations=0, physicsClientId=client)
+    p.stepSimulation(physicsClientId=client)
+    p.setPhysicsEngineParameter(**kept, physicsClientId=client)
+    for base, pose, velocity in zip(bases, poses, velocities, strict=True):
+        p.resetBasePositionAndOrientation(base, *pose, physicsClientId=client)
+        p.resetBaseVelocity(base, *velocity, physicsClientId=client)
 
 
 def hull_deviation(hulls: Sequence[Hull], held: np.ndarray) -> float:

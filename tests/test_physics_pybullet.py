@@ -235,7 +235,9 @@ def test_slides_with_the_friction_of_the_pair(sliding: float, carrier: str, sett
         engine.set_gravity(tilted(angle))
         measured = acceleration(engine, settle=20, seconds=0.5)
     friction = G * sliding * np.cos(angle)
-    assert measured[0] == pytest.approx(G * np.sin(angle) - friction, abs=(0.04 if settings.maximal else 0.01) * friction)
+    assert measured[0] == pytest.approx(
+        G * np.sin(angle) - friction, abs=(0.04 if settings.maximal else 0.01) * friction
+    )
     with open_pybullet(on_ground(body, Pose.translation(0, 0, 0.05), ground)) as engine:
         engine.step(100)
         engine.set_gravity(tilted(np.arctan(sliding) - np.radians(2)))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from physics.drop_pybullet import PybulletConfig, choose_timestep
+from physics.drop_pybullet import SCENE, PybulletConfig, choose_timestep
 from physics.engine import Placement, World
 from physics.errors import PhysicsError
 from physics.materials import find_material
@@ -64,8 +64,10 @@ def load_scene(folder: Path | str) -> Scene:
 def load_scene_pybullet(folder: Path | str, pybullet: Any, client: int) -> dict[str, int]:
     """Load a scene into a connected PyBullet client, with the settings under which it was verified.
 
-    Sets gravity, time step and contact parameters of the client. Loading the URDF files of the assets with `loadURDF`
-    is not the same: PyBullet then puts a margin of 1 mm around every hull, so that objects push each other apart.
+    Sets gravity, time step and contact parameters of the client. Bodies without joints are in maximal coordinates, for
+    which `getDynamicsInfo` does not tell the inertial frame: it is that of `getBasePositionAndOrientation`. Loading
+    the URDF files of the assets with `loadURDF` is not the same: PyBullet then puts a margin of 1 mm around every hull,
+    so that objects push each other apart.
 
     Args:
         folder: The scene's folder.
@@ -76,7 +78,7 @@ def load_scene_pybullet(folder: Path | str, pybullet: Any, client: int) -> dict[
         PyBullet's body number of every object and piece of furniture by name.
     """
     world = load_scene(folder).world
-    owner = _fill_client(world, world, pybullet, client, str(folder))
+    owner = _fill_client(world, world, SCENE, pybullet, client, str(folder))
     return {name: unique for (unique, link), name in owner.items() if link < 0}
 
 
@@ -93,21 +95,23 @@ def load_asset_pybullet(folder: Path | str, pybullet: Any, client: int) -> int:
     """
     asset = load_asset(Path(folder))
     alone = World((Placement(asset.family, asset.model, Pose.identity()),), None)
-    owner = _fill_client(alone, replace(alone, ground=find_material(DROP_GROUND)), pybullet, client, str(folder))
+    contacts = replace(alone, ground=find_material(DROP_GROUND))
+    owner = _fill_client(alone, contacts, PybulletConfig(), pybullet, client, str(folder))
     return next(unique for unique, link in owner if link < 0)
 
 
-def _fill_client(world: World, contacts: World, pybullet: Any, client: int, source: str) -> dict[tuple[int, int], str]:
+def _fill_client(
+    world: World, contacts: World, config: PybulletConfig, pybullet: Any, client: int, source: str
+) -> dict[tuple[int, int], str]:
     """Load a world with the settings of verification; friction is fitted to the pairs of `contacts`.
 
     Returns:
         Name by PyBullet's body and link number.
     """
-    config = PybulletConfig()
     sizes = [body.size for item in world.placements if not item.fixed for body in item.model.bodies]
     slack = config.margin_share * min(sizes, default=1.0)
     fit, rebounds = fit_surfaces(contacts, restitution=config.restitution)
-    settings = ContactSettings(slack, config.max_speed, config.hull_tolerance, fit, rebounds)
+    settings = ContactSettings(slack, config.maximal, config.max_speed, config.hull_tolerance, fit, rebounds)
     pybullet.setPhysicsEngineParameter(
         fixedTimeStep=choose_timestep(sizes, world.gravity, config),
         numSolverIterations=config.solver_iterations,
