@@ -67,11 +67,11 @@ def race(arguments: argparse.Namespace, out: Path) -> bool:
     """Bring one pile to rest in three ways, then verify ours; return whether all targets are met."""
     folders = sorted(asset.folder for asset in take_assets(arguments.library, out))
     known = [read_asset(str(out), folder) for folder in folders]
-    mix = MixConfig()
+    mix = MixConfig(smallest=arguments.smallest)
     fitting = choose_assets(known, mix, mix.largest_poured)
     assets = [a for a in fitting if arguments.hulls[0] <= len(a.model.root.hulls) <= arguments.hulls[1]]
     if not assets:
-        print(f"no asset up to {mix.largest_poured} m has {arguments.hulls[0]} to {arguments.hulls[1]} hulls")
+        print(f"no asset of {mix.smallest} to {mix.largest_poured} m has {arguments.hulls[0]} to {arguments.hulls[1]} hulls")
         return False
     packing = LargeConfig().packing
     demand = measure_demand((), assets, (), LargeConfig().place.gap)
@@ -163,7 +163,7 @@ def verify(objects: list[SceneObject], job: Job, fixtures: tuple[Fixture, ...], 
         f"verification, apart: {wall:.0f} s wall, {cpu:.0f} s CPU, coming to rest in both engines included: "
         + (
             f"PASS, the {len(found.members)} wanted hold in both engines; of {len(objects)} poured "
-            f"{len(found.replaced)} did not and were taken out, the others came off the top"
+            f"{len(found.replaced)} did not and were taken out, the others were too many"
             if held
             else f"NOT HELD: {found}"
         )

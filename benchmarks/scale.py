@@ -3,7 +3,7 @@
     python benchmarks/scale.py grow --library out/demo [--counts 100 1000 10000] [--layout warehouse] [--workers 2]
         [--options '{shares: {poured: 0.2, stacked: 0.22}}']
     python benchmarks/scale.py exact --library out/demo [--objects 300]
-    python benchmarks/scale.py pile --library out/demo [--objects 1000] [--hulls 8 32] [--no-verify]
+    python benchmarks/scale.py pile --library out/demo [--objects 1000] [--hulls 8 32] [--smallest 0.04] [--no-verify]
     python benchmarks/scale.py load --scene out/warehouse/scenes/warehouse
     python benchmarks/scale.py still --scene out/warehouse/scenes/warehouse [--seconds 5] [--share 0.05] [--largest 20]
 
@@ -57,6 +57,7 @@ def main() -> int:
     heap.add_argument("--library", type=Path, required=True, help="output folder of a run with certified assets")
     heap.add_argument("--objects", type=int, default=1000)
     heap.add_argument("--hulls", type=int, nargs=2, default=[8, 32], help="fewest and most hulls of an asset")
+    heap.add_argument("--smallest", type=float, default=0.0, help="least largest-extent of an asset [m]")
     heap.add_argument("--seed", type=int, default=1)
     heap.add_argument("--out", type=Path, default=None, help="a temporary folder when left out")
     heap.add_argument("--no-verify", dest="verify", action="store_false", help="measure the speed of settling only")

@@ -33,6 +33,8 @@ class HeapRestConfig:
     """What slips does so at this step: on a heap of nuts and bolts three to four times that of verdicts."""
     slipping: float = 4.0
     """Longest time for that [s]."""
+    closing: float = 1.0
+    """Longest time for that once the heap was judged: what lay around objects that were taken out closes up [s]."""
     resting: float = 1.0
     """Longest time in each engine, at the step at which the same objects would be judged [s]."""
     window: float = 0.5
