@@ -3,7 +3,8 @@
     python benchmarks/scale.py grow --library out/demo [--counts 100 1000 10000] [--layout warehouse] [--workers 2]
         [--options '{shares: {poured: 0.2, stacked: 0.22}}']
     python benchmarks/scale.py exact --library out/demo [--objects 300]
-    python benchmarks/scale.py pile --library out/demo [--objects 1000] [--hulls 8 32] [--smallest 0.04] [--no-verify]
+    python benchmarks/scale.py pile --library out/demo [--objects 1000] [--hulls 8 32] [--smallest 0.04]
+        [--no-naive] [--no-verify]
     python benchmarks/scale.py load --scene out/warehouse/scenes/warehouse
     python benchmarks/scale.py still --scene out/warehouse/scenes/warehouse [--seconds 5] [--share 0.05] [--largest 20]
 
@@ -61,6 +62,7 @@ def main() -> int:
     heap.add_argument("--seed", type=int, default=1)
     heap.add_argument("--out", type=Path, default=None, help="a temporary folder when left out")
     heap.add_argument("--no-verify", dest="verify", action="store_false", help="measure the speed of settling only")
+    heap.add_argument("--no-naive", dest="naive", action="store_false", help="compare with no model of everything")
     for kind in ("load", "still"):
         kinds.add_parser(kind).add_argument("--scene", type=Path, required=True, help="folder of a large scene")
     kinds.choices["still"].add_argument("--seconds", type=float, default=5.0)
