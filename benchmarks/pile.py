@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -71,9 +71,8 @@ def race(arguments: argparse.Namespace, out: Path) -> bool:
     fitting = choose_assets(known, mix, mix.largest_poured)
     assets = [a for a in fitting if arguments.hulls[0] <= len(a.model.root.hulls) <= arguments.hulls[1]]
     if not assets:
-        print(
-            f"no asset of {mix.smallest:g} to {mix.largest_poured:g} m has {' to '.join(map(str, arguments.hulls))} hulls"
-        )
+        few, most = arguments.hulls
+        print(f"no asset of {mix.smallest:g} to {mix.largest_poured:g} m has {few} to {most} hulls")
         return False
     packing = LargeConfig().packing
     demand = measure_demand((), assets, (), LargeConfig().place.gap)
@@ -162,19 +161,22 @@ def run_naive(
 
 
 def verify(objects: list[SceneObject], job: Job, fixtures: tuple[Fixture, ...], config: HoldConfig) -> bool:
-    """Judge a pile in both engines, sleep off, without pouring more; return whether as many hold as are wanted."""
+    """Judge a pile in both engines, sleep off; return whether as many hold as are wanted.
+
+    Where too few do, more is poured, as in a scene.
+    """
     members = tuple(Member(one.name, one.asset.folder, one.X_WB) for one in objects)
     bounds = fixtures[0].bounds(config.models) + np.array([[-0.5], [0.5]])
     begun = time.perf_counter(), time.process_time()
     request = ComponentRequest("pile", 0, members, fixtures, bounds, pour=job)
-    found = hold_component(request, replace(config, rounds=1))
+    found = hold_component(request, config)
     wall, cpu = time.perf_counter() - begun[0], time.process_time() - begun[1]
     held = isinstance(found, HeldComponent)
     print(
         f"verification, apart: {wall:.0f} s wall, {cpu:.0f} s CPU, coming to rest in both engines included: "
         + (
-            f"PASS, the {len(found.members)} wanted hold in both engines; of {len(objects)} poured "
-            f"{len(found.replaced)} did not and were taken out, the others were too many"
+            f"PASS, the {len(found.members)} wanted hold in both engines; {len(objects)} had been poured, "
+            f"{len(found.replaced)} did not hold and were taken out, the others were too many"
             if held
             else f"NOT HELD: {found}"
         )
