@@ -2,9 +2,9 @@
 
 In a heap of hundreds some objects always creep on, such as a nut that rolls over another. Others poured in their place
 push all the rest, of which again some creep. Taken out, they leave gaps into which little slips. So more objects are
-poured than are asked for, and as fewer and fewer fail, of what is too much that is taken away which carries the
-least. Nothing is held while the others come to rest: between held neighbours an object can jam, to be thrown out once they are let go.
-The verdict is of what is delivered, from its poses alone, in both engines.
+poured than are asked for, and as fewer and fewer fail, of what is too much that is taken away which carries the least.
+Nothing is held while the others come to rest: between held neighbours an object can jam, to be thrown out once they are
+let go. The verdict is of what is delivered, from its poses alone, in both engines.
 """
 
 from __future__ import annotations
