@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +64,7 @@ class Spent:
 
 
 def race(arguments: argparse.Namespace, out: Path) -> bool:
-    """Bring one pile to rest in three ways, then verify ours; return whether all targets are met."""
+    """Bring one pile to rest, in three ways or ours alone, and verify ours; return whether all targets are met."""
     folders = sorted(asset.folder for asset in take_assets(arguments.library, out))
     known = [read_asset(str(out), folder) for folder in folders]
     mix = MixConfig(smallest=arguments.smallest)
@@ -79,16 +79,31 @@ def race(arguments: argparse.Namespace, out: Path) -> bool:
     floor = plan_pile(PileConfig(mix=mix), arguments.objects, demand, packing)
     (job,) = floor.cells[0].jobs
     config = HoldConfig(str(out), floor.models, tuple(a.folder for a in assets), weigh_assets(assets, mix), layer=0)
-    rng = np.random.default_rng(arguments.seed)
+    good, poured = True, ()
+    if arguments.naive:
+        good, poured = settle_against_naive(job, floor.fixtures[0].placement(floor.models), config, arguments.seed)
+    else:
+        print(f"{job.poured} wanted, of {len(assets)} assets", flush=True)
+    if not arguments.verify:
+        print("verification: not run")
+        return good
+    return verify(poured, job, floor.fixtures, config, arguments.seed) and good
+
+
+def settle_against_naive(
+    job: Job, container: Placement, config: HoldConfig, seed: int
+) -> tuple[bool, tuple[SceneObject, ...]]:
+    """Bring one pile to rest in three ways; return whether both targets are met, and our pile, empty if never still."""
+    rng = np.random.default_rng(seed)
     objects = draw_load(job, config, rng)
     hulls = [len(one.asset.model.root.hulls) for one in objects]
     print(
-        f"{len(objects)} objects, {job.poured} wanted, of {len(assets)} assets, {min(hulls)} to {max(hulls)} hulls "
-        f"each, {np.mean(hulls):.1f} on average; pit of {(2 * job.region.half).round(2).tolist()} m",
+        f"{len(objects)} objects, {job.poured} wanted, of {len({one.asset.folder for one in objects})} assets, "
+        f"{min(hulls)} to {max(hulls)} hulls each, {np.mean(hulls):.1f} on average; pit of "
+        f"{(2 * job.region.half).round(2).tolist()} m",
         flush=True,
     )
     begun = time.perf_counter(), time.process_time()
-    container = floor.fixtures[0].placement(floor.models)
     ours, lost = pour(job, container, objects, config, rng, lost=(), first=True)
     taken = len(lost)
     for _ in range(config.rounds):
@@ -100,10 +115,8 @@ def race(arguments: argparse.Namespace, out: Path) -> bool:
     print(f"ours: {spent.wall:.0f} s wall, {spent.cpu:.0f} s CPU; {taken} objects replaced", flush=True)
     if not spent.still:
         print(f"ours did not come to rest: {lost}")
-        return False
-    naive = arguments.naive
-    good = not naive or _against_naive(objects, container, job.region, config, spent.cpu, arguments.seed)
-    return (verify(ours, job, floor.fixtures, config) if arguments.verify else _unverified()) and good
+        return False, ()
+    return _against_naive(objects, container, job.region, config, spent.cpu, seed), tuple(ours)
 
 
 def _against_naive(
@@ -160,28 +173,28 @@ def run_naive(
     return Spent(time.perf_counter() - begun[0], time.process_time() - begun[1], simulated, quiet >= needed)
 
 
-def verify(objects: list[SceneObject], job: Job, fixtures: tuple[Fixture, ...], config: HoldConfig) -> bool:
+def verify(
+    poured: Sequence[SceneObject], job: Job, fixtures: tuple[Fixture, ...], config: HoldConfig, seed: int
+) -> bool:
     """Judge a pile in both engines, sleep off; return whether as many hold as are wanted.
 
-    Where too few do, more is poured, as in a scene.
+    What is not poured yet is poured first, and more where too few hold, as in a scene.
     """
-    members = tuple(Member(one.name, one.asset.folder, one.X_WB) for one in objects)
+    members = tuple(Member(one.name, one.asset.folder, one.X_WB) for one in poured)
     bounds = fixtures[0].bounds(config.models) + np.array([[-0.5], [0.5]])
     begun = time.perf_counter(), time.process_time()
-    request = ComponentRequest("pile", 0, members, fixtures, bounds, pour=job)
-    found = hold_component(request, config)
+    found = hold_component(ComponentRequest("pile", seed, members, fixtures, bounds, pour=job), config)
     wall, cpu = time.perf_counter() - begun[0], time.process_time() - begun[1]
-    held = isinstance(found, HeldComponent)
-    print(
-        f"verification, apart: {wall:.0f} s wall, {cpu:.0f} s CPU, coming to rest in both engines included: "
-        + (
-            f"PASS, the {len(found.members)} wanted hold in both engines; {len(objects)} had been poured, "
-            f"{len(found.replaced)} did not hold and were taken out, the others were too many"
-            if held
-            else f"NOT HELD: {found}"
+    said = f"NOT HELD: {found}"
+    if isinstance(found, HeldComponent):
+        hulls = [len(read_asset(config.root, member.folder).model.root.hulls) for member in found.members]
+        said = (
+            f"PASS, the {len(found.members)} wanted, of {min(hulls)} to {max(hulls)} hulls ({np.mean(hulls):.1f} on "
+            f"average), hold in both engines; {len(found.replaced)} did not hold and were taken out or replaced"
         )
-    )
-    return held
+    what = "verification, apart" if poured else "poured and verified"
+    print(f"{what}: {wall:.0f} s wall, {cpu:.0f} s CPU, coming to rest in both engines included: {said}")
+    return isinstance(found, HeldComponent)
 
 
 def _above(
@@ -190,8 +203,3 @@ def _above(
     models = [one.asset.model for one in objects]
     poses = place_above(models, region, rng=rng, config=config.place, height=float(region.centre[2]) + 0.01)
     return [one.at(pose) for one, pose in zip(objects, poses, strict=True)]
-
-
-def _unverified() -> bool:
-    print("verification: not run")
-    return True
