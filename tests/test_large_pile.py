@@ -17,7 +17,6 @@ from physics.pose import Pose
 from scenegen.config import read_config
 from scenegen.errors import ConfigError, SceneError
 from scenegen.large import component, heap_hold, heap_rest
-from scenegen.large.burden import find_burdens
 from scenegen.large.component import ComponentRequest, HeldComponent, hold_component
 from scenegen.large.demand import Demand
 from scenegen.large.heap import HeapConfig, Surface, come_to_rest, order_along, pour_heap
@@ -30,6 +29,7 @@ from scenegen.large.pile import MOST_PILED
 from scenegen.large.pool import read_asset, shell_points, shell_volume
 from scenegen.large.pour import draw_load, pour
 from scenegen.large.publish import PublishLargeConfig, publish_large
+from scenegen.large.ties import find_ties
 from scenegen.large.witness import verify_in_both
 from scenegen.pipeline.stage import Rejection
 from scenegen.scenes.load import load_scene
@@ -264,12 +264,15 @@ def test_what_is_lost_already_is_not_judged():
     assert held.evidence is not None and held.taken == {"falling": "sticks out"} and len(held.objects) == 4
 
 
-def test_of_what_is_too_much_that_goes_which_carries_least_and_the_rest_is_judged_without_it():
-    on_top = SceneObject("on_top", assets()[1], Pose.translation(0.12, 0.05, 0.0851))
-    held = hold([on_top, *lying_and_falling()[:4]], 4)
-    assert not held.taken and "on_top" not in {one.name for one in held.objects}
-    assert held.evidence is not None and not held.evidence.refused
-    assert len(held.evidence.swept) == len(held.objects) == 4
+def test_of_what_is_too_much_that_goes_which_the_rest_misses_least():
+    """A block of a tower is tied to others, one by itself is not; nothing else moves."""
+    blocks = [*tower(2), *lying_and_falling()[:4]]
+    held = hold(blocks, 4)
+    assert held.evidence is not None and not held.evidence.refused and not held.taken
+    assert len(held.evidence.swept) == 4
+    places = {one.name: one.X_WB.position for one in held.objects}
+    assert {"t_0", "t_1"} < places.keys()
+    assert all(np.allclose(one.X_WB.position, places.get(one.name, one.X_WB.position), atol=1e-4) for one in blocks)
 
 
 def refuse_once(monkeypatch, name, wanted):
@@ -293,12 +296,12 @@ def tower(count):
     return [SceneObject(f"t_{n}", assets()[1], Pose.translation(0.0, 0.0, 0.035 + 0.05005 * n)) for n in range(count)]
 
 
-def test_a_burden_is_what_presses_from_above():
+def test_what_holds_others_up_or_down_is_tied_to_them():
+    """Contacts of a tower carry two weights and one; what lies by itself is tied to nothing."""
     blocks = [*tower(3), *lying_and_falling()[:4]]
-    burdens = find_burdens(make_world([pit()], blocks, find_material("concrete")), [one.name for one in blocks])
-    weight = blocks[0].asset.model.root.inertial.mass * 9.81
-    assert [burdens[f"t_{n}"] / weight for n in range(3)] == pytest.approx([2, 1, 0], abs=0.05)
-    assert not any(burdens[one.name] for one in blocks[3:])
+    ties = find_ties(make_world([pit()], blocks, find_material("concrete")), blocks)
+    assert [ties[f"t_{n}"] for n in range(3)] == pytest.approx([2, 3, 1], abs=0.05)
+    assert not any(ties[one.name] for one in blocks[3:])
 
 
 @pytest.mark.parametrize("height", [2, 5])

@@ -2,9 +2,9 @@
 
 In a heap of hundreds some objects always creep on, such as a nut that rolls over another. Others poured in their place
 push all the rest, of which again some creep. Taken out, they leave gaps into which little slips. So more objects are
-poured than are asked for, and as fewer and fewer fail, of what is too much that is taken away which carries the least.
-Nothing is held while the others come to rest: between held neighbours an object can jam, to be thrown out once they are
-let go. The verdict is of what is delivered, from its poses alone, in both engines.
+poured than are asked for, and as fewer and fewer fail, of what is too much that is taken away which the rest misses
+least. Nothing is held while the others come to rest: between held neighbours an object can jam, to be thrown out once
+they are let go. The verdict is of what is delivered, from its poses alone, in both engines.
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ import numpy as np
 from physics.check import Check
 from physics.engine import Placement
 from physics.materials import find_material
-from scenegen.large.burden import find_burdens
 from scenegen.large.floor import Job
 from scenegen.large.heap_rest import find_wedged, rest_half_way
 from scenegen.large.hold import HoldConfig, top_of
-from scenegen.large.pool import shell_points
 from scenegen.large.pour import at_rest
+from scenegen.large.ties import find_ties
 from scenegen.large.witness import Witness, verify_in_both
 from scenegen.scenes.scene import SceneObject, make_world
 from scenegen.scenes.settle import Settled
@@ -68,9 +67,8 @@ def hold_heap(
     def lightened(of: list[SceneObject], most: int) -> list[SceneObject]:
         if len(of) <= most:
             return of
-        burdens = find_burdens(make_world(furniture, of, ground), [one.name for one in of])
-        order = sorted(of, key=lambda one: (burdens[one.name], -_bottom_of(one)))
-        return _without({one.name for one in order[: len(of) - most]}, of)
+        ties = find_ties(make_world(furniture, of, ground), of)
+        return _without(sorted(ties, key=ties.__getitem__)[: len(of) - most], of)
 
     def wedged_in(of: Sequence[SceneObject]) -> dict[str, str]:
         return _against(find_wedged(make_world(furniture, of, ground), config.checks), of)
@@ -96,11 +94,6 @@ def hold_heap(
             heap = lightened(_without(failing, heap), job.poured + SPARE * len(failing))
         taken, heap = taken | failing, _without(failing, heap)
     return HeldHeap(tuple(heap), taken, None)
-
-
-def _bottom_of(one: SceneObject) -> float:
-    """Return the height of an object's lowest point [m]."""
-    return float(one.X_WB.apply(shell_points(one.asset))[:, 2].min())
 
 
 def _without(gone: Collection[str], of: Sequence[SceneObject]) -> list[SceneObject]:
