@@ -65,7 +65,8 @@ class PybulletConfig:
     The pushes of contacts then start from those of the step before. In reduced coordinates they start from none, and
     heaps creep: of 46 gears and brackets that lay still in MuJoCo 11 passed the limits of S2 in 2 s (5 at 200
     iterations), in maximal coordinates 5 (1 at 200). Friction starts from none in both: small cubes alone on the ground
-    slide by 1e-4 L in 5 s here, by nothing there."""
+    slide by 1e-4 L in 5 s here, by nothing there. Under heavy bodies friction against spin and roll is clamped, see
+    `MOST_PUSH`."""
     restitution: bool = False
     """True to let contacts rebound by the pair's restitution; verdicts are made without rebound."""
     rebound_speed: float = 0.01
@@ -85,6 +86,9 @@ class PybulletConfig:
             raise EngineError(f"margin_share is {self.margin_share}, expected 0..0.005 of L")
 
 
+MOST_PUSH = 1.0
+"""Impulse of a contact in one step beyond which torsional and rolling friction no longer grow with it in maximal
+coordinates [N s]; Bullet clamps them so."""
 SCENE = PybulletConfig(maximal=True, solver_iterations=200)
 """Settings for worlds of many bodies that rest on each other: the contacts of a heap are solved together."""
 
@@ -149,8 +153,8 @@ class PybulletEngine:
 
     @property
     def shortfalls(self) -> tuple[str, ...]:
-        """What friction of the pairs this engine cannot represent, one line with numbers each."""
-        return self._fit.shortfalls
+        """What friction this engine cannot represent, one line with numbers for each pair or body."""
+        return (*self._fit.shortfalls, *self._clamped())
 
     @property
     def largest_shortfall(self) -> float:
@@ -266,6 +270,19 @@ class PybulletEngine:
             self._p.disconnect(physicsClientId=self._client)
             self._client = -1
         self._folder.cleanup()
+
+    def _clamped(self) -> list[str]:
+        """Name the bodies that are so heavy that one contact under them can push by more than `MOST_PUSH`."""
+        if not self._config.maximal:
+            return []
+        push = float(np.linalg.norm(self._world.gravity)) * self._timestep
+        return [
+            f"torsional and rolling friction of {item.name} ({mass:.3g} kg) are those of {MOST_PUSH / push:.3g} kg"
+            for item in self._world.placements
+            if not item.fixed and not item.model.joints
+            for mass in [item.model.root.inertial.mass]
+            if mass * push > MOST_PUSH
+        ]
 
     def _build(self, *, verify: bool = False) -> None:
         """Load everything into a new client, in the same order every time."""

