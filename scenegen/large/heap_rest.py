@@ -8,21 +8,19 @@ What is found is a proposal; the verification judges it from its poses alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from physics.check import Check
 from physics.drop_mujoco import open_mujoco
 from physics.drop_pybullet import SCENE, PybulletConfig, open_pybullet
-from physics.engine import Engine, Placement, World
+from physics.engine import Placement, World
 from physics.errors import EngineError
 from physics.materials import Material
-from scenegen.scenes.engines import OPEN_ENGINE
+from scenegen.scenes.engines import OPEN_ENGINE, Opener
 from scenegen.scenes.scene import SceneObject, make_world
 from scenegen.scenes.verify import SceneCheckConfig, check_drift, check_overlap, watch_poses
-
-Opener = Callable[[World], Engine]
 
 
 @dataclass(frozen=True)
@@ -50,11 +48,11 @@ def rest_half_way(
     config: HeapRestConfig,
     checks: SceneCheckConfig,
 ) -> list[SceneObject]:
-    """Let a heap, or a part of one, come to rest in each engine in turn, and return it half way between.
+    """Let a heap come to rest in each engine in turn, and return it half way between.
 
     Args:
-        objects: What is free, nothing wedged in it.
-        furniture: All else that is near, and held.
+        objects: The heap, nothing wedged in it.
+        furniture: All that is near it.
         ground: Material of the floor.
         config: Steps and times.
         checks: Limits of S2, which say when an object rests.

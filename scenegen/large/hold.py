@@ -52,8 +52,8 @@ class HoldConfig:
     heap_rest: HeapRestConfig = field(default_factory=HeapRestConfig)
     """The same of a heap."""
     heap_spare: float = 0.25
-    """Share of a heap that is poured besides what is asked for, as far as there is room [1]: of 125 objects
-    of 8 hulls and more 26 % did not hold, of fewer less."""
+    """Share of a heap that is poured besides what is asked for, as far as there is room [1]: of 125 objects of 8
+    hulls and more 20 % were taken out before all held."""
     checks: SceneCheckConfig = field(default_factory=SceneCheckConfig)
 
 

@@ -9,7 +9,9 @@ from physics.drop_mujoco import open_mujoco
 from physics.drop_pybullet import SCENE, open_pybullet
 from physics.engine import Engine, World
 
-OPEN_ENGINE: dict[str, Callable[[World], Engine]] = {
+Opener = Callable[[World], Engine]
+"""Loads a world into an engine."""
+OPEN_ENGINE: dict[str, Opener] = {
     "mujoco": open_mujoco,
     "pybullet": partial(open_pybullet, config=SCENE),
 }
