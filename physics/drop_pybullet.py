@@ -119,16 +119,10 @@ class PybulletEngine:
         self._world = world
         self._config = config
         self.version = version("pybullet")
-        free = [body for item in world.placements if not item.fixed for body in item.model.bodies]
-        sizes = [body.size for body in free]
-        self._timestep = choose_timestep(sizes, world.gravity, config) * timestep_scale
-        self._slack = config.margin_share * min(sizes, default=1.0)
+        self._timestep = choose_timestep(free_sizes(world), world.gravity, config) * timestep_scale
         if not self._timestep > 0:
             raise EngineError(f"timestep_scale is {timestep_scale}, expected > 0")
-        self._fit, rebounds = fit_surfaces(world, restitution=config.restitution)
-        self._settings = ContactSettings(
-            self._slack, config.maximal, config.max_speed, config.hull_tolerance, self._fit, rebounds
-        )
+        self._settings = choose_contacts(world, config)
         self._gravity = world.gravity
         self._warnings: dict[str, None] = {}
         self._steps = 0
@@ -154,12 +148,12 @@ class PybulletEngine:
     @property
     def shortfalls(self) -> tuple[str, ...]:
         """What friction this engine cannot represent, one line with numbers for each pair or body."""
-        return (*self._fit.shortfalls, *self._clamped())
+        return (*self._settings.fit.shortfalls, *self._clamped())
 
     @property
     def largest_shortfall(self) -> float:
         """Largest share by which a pair's sliding friction lies below its value [1]."""
-        return self._fit.largest_shortfall
+        return self._settings.fit.largest_shortfall
 
     def set_state(self, state: State) -> None:
         """Rebuild the world in a new client with the bodies of `state` at its poses and velocities.
@@ -291,16 +285,7 @@ class PybulletEngine:
         self._client = self._p.connect(self._p.DIRECT)
         if self._client < 0:
             raise EngineError("PyBullet gave no client; close engines that are no longer used")
-        self._p.setPhysicsEngineParameter(
-            fixedTimeStep=self._timestep,
-            numSolverIterations=self._config.solver_iterations,
-            solverResidualThreshold=self._config.residual_threshold,
-            enableFileCaching=0,
-            deterministicOverlappingPairs=1,
-            contactSlop=self._slack,
-            restitutionVelocityThreshold=self._config.rebound_speed,
-            physicsClientId=self._client,
-        )
+        set_parameters(self._p, self._client, self._config, self._settings, self._timestep)
         self._p.setGravity(*self._gravity, physicsClientId=self._client)
         loader = Loader(self._p, self._client, self._settings, Path(self._folder.name), verify)
         loader.load(self._world)
@@ -357,6 +342,32 @@ class PybulletEngine:
             drag = np.cross(state.angular_velocities[parent], arm)
             rate = float(axis @ (state.linear_velocities[row] - state.linear_velocities[parent] - drag))
         self._p.resetJointState(item.unique, item.link, float(coordinate), rate, physicsClientId=self._client)
+
+
+def choose_contacts(world: World, config: PybulletConfig, *, pairs: World | None = None) -> ContactSettings:
+    """Return what every body of a world gets; friction is fitted to its own pairs of bodies, or to those of `pairs`."""
+    fit, rebounds = fit_surfaces(pairs or world, restitution=config.restitution)
+    margin = config.margin_share * min(free_sizes(world), default=1.0)
+    return ContactSettings(margin, config.maximal, config.max_speed, config.hull_tolerance, fit, rebounds)
+
+
+def set_parameters(p: Any, client: int, config: PybulletConfig, settings: ContactSettings, timestep: float) -> None:
+    """Set the solver and the time step [s] of a client."""
+    p.setPhysicsEngineParameter(
+        fixedTimeStep=timestep,
+        numSolverIterations=config.solver_iterations,
+        solverResidualThreshold=config.residual_threshold,
+        enableFileCaching=0,
+        deterministicOverlappingPairs=1,
+        contactSlop=settings.margin,
+        restitutionVelocityThreshold=config.rebound_speed,
+        physicsClientId=client,
+    )
+
+
+def free_sizes(world: World) -> list[float]:
+    """Return the largest extent of every body that can move [m]."""
+    return [body.size for item in world.placements if not item.fixed for body in item.model.bodies]
 
 
 def choose_timestep(sizes: Sequence[float], gravity: Sequence[float], config: PybulletConfig) -> float:

@@ -19,6 +19,7 @@ from scenegen.errors import SceneError
 from scenegen.pipeline.stage import Rejection
 from scenegen.scenes import build
 from scenegen.scenes.build import ComposeConfig, ScenePlan, build_scene
+from scenegen.scenes.engines import OPEN_ENGINE
 from scenegen.scenes.layouts import BinConfig, ShelfConfig, TabletopConfig
 from scenegen.scenes.perturb import PushConfig, push_scene
 from scenegen.scenes.place import KeepOut, hull_points
@@ -28,10 +29,9 @@ from scenegen.scenes.supports import BinSize, Region, TableSize
 from scenegen.scenes.verify import SceneCheckConfig, _reach, _rotation_vector, failing_objects, verify_scene
 
 pytest.importorskip("pybullet")
-from physics.drop_pybullet import open_pybullet
 
 OAK = find_material("oak")
-OPEN = {"mujoco": open_mujoco, "pybullet": open_pybullet}
+OPEN = OPEN_ENGINE
 CHECKS = SceneCheckConfig()
 
 

@@ -10,12 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from physics.drop_pybullet import SCENE, PybulletConfig, choose_timestep
+from physics.drop_pybullet import (
+    SCENE,
+    PybulletConfig,
+    choose_contacts,
+    choose_timestep,
+    free_sizes,
+    set_parameters,
+)
 from physics.engine import Placement, World
 from physics.errors import PhysicsError
 from physics.materials import find_material
 from physics.pose import Pose
-from physics.pybullet_load import ContactSettings, Loader, fit_surfaces
+from physics.pybullet_load import Loader
 from scenegen.assets.package import load_asset
 from scenegen.errors import SceneError
 from scenegen.scenes.place import KeepOut
@@ -108,20 +115,9 @@ def _fill_client(
     Returns:
         Name by PyBullet's body and link number.
     """
-    sizes = [body.size for item in world.placements if not item.fixed for body in item.model.bodies]
-    slack = config.margin_share * min(sizes, default=1.0)
-    fit, rebounds = fit_surfaces(contacts, restitution=config.restitution)
-    settings = ContactSettings(slack, config.maximal, config.max_speed, config.hull_tolerance, fit, rebounds)
-    pybullet.setPhysicsEngineParameter(
-        fixedTimeStep=choose_timestep(sizes, world.gravity, config),
-        numSolverIterations=config.solver_iterations,
-        solverResidualThreshold=config.residual_threshold,
-        enableFileCaching=0,
-        deterministicOverlappingPairs=1,
-        contactSlop=slack,
-        restitutionVelocityThreshold=config.rebound_speed,
-        physicsClientId=client,
-    )
+    settings = choose_contacts(world, config, pairs=contacts)
+    timestep = choose_timestep(free_sizes(world), world.gravity, config)
+    set_parameters(pybullet, client, config, settings, timestep)
     pybullet.setGravity(*world.gravity, physicsClientId=client)
     with tempfile.TemporaryDirectory(prefix="scenegen_pybullet_") as files:
         loader = Loader(pybullet, client, settings, Path(files), verify=True)
